@@ -1,0 +1,66 @@
+"""How engines and auth methods see storage, and what a physical store must offer.
+
+Keys are ``/``-separated UTF-8 text without a leading slash. A listing gives the immediate children
+of a prefix in byte order: leaf names as they are, folders once, with a trailing ``/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from typing import Protocol
+
+
+class ReadView(Protocol):
+    """Reads under one prefix: a mount's own storage, or the whole store."""
+
+    async def get(self, key: str) -> bytes | None:
+        """The value at ``key``, or None."""
+        ...
+
+    async def list(self, prefix: str = "", after: str = "", limit: int = 0) -> list[str]:
+        """Children of ``prefix`` (empty, or ending in ``/``) greater than ``after``; 0 = no limit."""
+        ...
+
+
+class View(ReadView, Protocol):
+    """Reads and writes of one request. Reads see the request's own writes; nothing is stored
+    until the request commits, and then everything at once."""
+
+    def put(self, key: str, value: bytes) -> None: ...
+
+    def delete(self, key: str) -> None:
+        """Remove ``key``; nothing happens when it is absent."""
+        ...
+
+
+Batch = Mapping[str, bytes | None]
+"""Key -> new value, or None to delete it. Applied whole or not at all."""
+
+
+class Physical(Protocol):
+    """A physical store. It holds ciphertext and knows nothing of what it means.
+
+    One conformance suite, ``tests/storage/conformance.py``, runs on every store.
+    """
+
+    async def open(self) -> None:
+        """Connect and make the schema; raises StoreError with what to do about it."""
+        ...
+
+    async def close(self) -> None:
+        """Finish the commits already given, then let go of everything."""
+        ...
+
+    async def get(self, key: str) -> bytes | None: ...
+
+    async def list(self, prefix: str, after: str = "", limit: int = 0) -> list[str]: ...
+
+    def commit(self, batch: Batch) -> Awaitable[None]:
+        """Write ``batch`` atomically. Batches take effect in the order of these calls.
+
+        The call itself never blocks and never suspends. The awaitable is done once the batch
+        would survive a power cut (or the process, for a store that says it is not durable), and
+        raises StoreError if nothing of it was written. After a failure the batches queued behind
+        it fail too: they may have been computed from what it would have written.
+        """
+        ...
