@@ -1,0 +1,16 @@
+"""What the author of an engine or an auth method needs; imports nothing else of Caveau.
+
+An engine is a class of routes (``Engine``, ``read``, ``update``, ...) with typed parameters
+(``Params``, ``Field``), and storage through a ``View``.
+"""
+
+from .engine import Context, Engine, System
+from .messages import Auth, Lease, Request, Response
+from .params import Field, NoParams, Params
+from .routes import delete, list_, patch, read, route, scan, update
+from .storage import ReadView, View
+
+__all__ = [
+    "Auth", "Context", "Engine", "Field", "Lease", "NoParams", "Params", "ReadView", "Request", "Response",
+    "System", "View", "delete", "list_", "patch", "read", "route", "scan", "update",
+]  # fmt: skip

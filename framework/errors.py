@@ -1,21 +1,21 @@
 """The one exception tree. A status lives on its class; only the HTTP edge renders it.
 
-    CaveauError                     500  something broke inside; the message is logged, and shown
-     +- InvalidRequest              400  bad input; the message tells what to change
-     |   +- MultipleErrors          400  several at once, in Go's multierror form
-     +- PermissionDenied            403  no usable token, or policy says no
-     +- NotFound                    404  the path is right and nothing is there
-     +- UnsupportedPath             404  the mount is right and no such path exists in it
-     +- UnsupportedOperation        405  the path exists and not for this operation
-     +- PreconditionFailed          412
-     +- RequestTooLarge             413
-     +- UnsupportedMediaType        415
-     +- RateLimited                 429
-     +- Unavailable                 503  sealed, or the store cannot be reached
-     |   +- Sealed                  503
-     +- StoreError                  500  the physical store failed; nothing was written
-     +- ReadOnlyStorage             500  a handler not marked ``writes`` tried to write (a bug)
-     +- Conflict                    500  internal: a transaction must run again; never reaches a client
+CaveauError                     500  something broke inside; the message is logged, and shown
+ +- InvalidRequest              400  bad input; the message tells what to change
+ |   +- MultipleErrors          400  several at once, in Go's multierror form
+ +- PermissionDenied            403  no usable token, or policy says no
+ +- NotFound                    404  the path is right and nothing is there
+ +- UnsupportedPath             404  the mount is right and no such path exists in it
+ +- UnsupportedOperation        405  the path exists and not for this operation
+ +- PreconditionFailed          412
+ +- RequestTooLarge             413
+ +- UnsupportedMediaType        415
+ +- RateLimited                 429
+ +- Unavailable                 503  sealed, or the store cannot be reached
+ |   +- Sealed                  503
+ +- StoreError                  500  the physical store failed; nothing was written
+ +- ReadOnlyStorage             500  a handler not marked ``writes`` tried to write (a bug)
+ +- Conflict                    500  internal: a transaction must run again; never reaches a client
 """
 
 from __future__ import annotations

@@ -1,0 +1,158 @@
+"""An engine is a table of routes.
+
+Subclass ``Engine`` and decorate methods: dispatch, path-help, OpenAPI and the lists of
+unauthenticated and sudo paths follow from the declarations, and a wrong declaration fails at import.
+An auth method is an engine too, whose login routes answer with ``Auth``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+from .clock import Clock, SystemClock
+from .errors import UnsupportedOperation, UnsupportedPath
+from .messages import Lease, Request
+from .params import Params
+from .routes import Declaration, Route, compile_template
+from .storage import View
+
+
+class System(Protocol):
+    """What the server offers an engine."""
+
+    def default_ttl(self) -> int:
+        """Seconds a lease or token of this mount lives when nothing else is said."""
+        ...
+
+    def max_ttl(self) -> int: ...
+
+    async def generate_password(self, policy: str) -> str:
+        """A password of the named password policy; raises InvalidRequest when there is none."""
+        ...
+
+
+@dataclass(slots=True)
+class Context:
+    """Where an engine is mounted. ``options`` are the mount's (KV: ``version``)."""
+
+    mount_point: str = ""
+    accessor: str = ""
+    uuid: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    clock: Clock = field(default_factory=SystemClock)
+    system: System | None = None
+
+
+class Engine:
+    """Base of secrets engines and auth methods."""
+
+    routes: ClassVar[tuple[Route, ...]] = ()
+    help: ClassVar[str] = ""  # what path-help says of the mount itself
+    _by_literal: ClassVar[dict[str, tuple[Route, ...]]] = {}
+    _others: ClassVar[tuple[Route, ...]] = ()
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.clock = context.clock
+
+    async def setup(self, storage: View) -> None:
+        """Called in a transaction once the mount exists, and again after every unseal."""
+
+    async def cleanup(self) -> None:
+        """Called before the mount goes away or the server seals."""
+
+    async def renew(self, req: Request, lease: Lease, increment: int) -> Lease:
+        """Extend a lease that this engine gave; override where leases are given."""
+        raise UnsupportedOperation("lease is not renewable")
+
+    async def revoke(self, req: Request, lease: Lease) -> None:
+        """Undo what a lease stands for; override where leases are given."""
+
+    def __init_subclass__(cls) -> None:
+        cls.help = inspect.cleandoc(cls.__dict__.get("help") or cls.__doc__ or "")
+        routes = [
+            _build(cls, name, function, declaration)
+            for name, function in inspect.getmembers(cls, inspect.iscoroutinefunction)
+            for declaration in function.__dict__.get("_routes", ())
+        ]
+        _refuse_twins(cls, routes)
+        routes.sort(key=lambda r: r.specificity)
+        cls.routes = tuple(routes)
+        literals = {first for r in routes if (first := _literal(r))}
+        cls._by_literal = {
+            first: tuple(r for r in routes if _literal(r) in (first, "")) for first in literals
+        }
+        cls._others = tuple(r for r in routes if not _literal(r))
+
+    @classmethod
+    def match(cls, op: str, path: str) -> tuple[Route, dict[str, str]]:
+        """The route that answers ``op`` on ``path`` and what it captures from the path.
+
+        Raises UnsupportedPath, or UnsupportedOperation when only other operations have the path.
+        """
+        known = False
+        for route in cls._by_literal.get(path.partition("/")[0], cls._others):
+            if found := route.regex.fullmatch(path):
+                if route.op == op:
+                    return route, {k: v for k, v in found.groupdict().items() if v is not None}
+                known = True
+        raise UnsupportedOperation if known else UnsupportedPath
+
+    def load(
+        self, route: Route, captures: Mapping[str, str], data: Mapping[str, Any]
+    ) -> tuple[Params, list[str]]:
+        """The parameters of a request to ``route`` and its warnings."""
+        return route.params.load(data, captures)
+
+    async def handle(self, req: Request) -> Any:
+        """Match, parse and call in one step; for tests and for callers without a pipeline."""
+        op = "update" if req.op == "create" else req.op
+        route, captures = self.match(op, req.path)
+        params, _ = route.params.load(req.data, captures)
+        return await getattr(self, route.handler)(req, params)
+
+    @classmethod
+    def templates(cls, keep: Callable[[Route], bool]) -> list[str]:
+        """Templates of the routes that ``keep`` chooses, each once."""
+        return sorted({r.template for r in cls.routes if keep(r)})
+
+
+def _literal(route: Route) -> str:
+    first = re.split(r"[/\[]", route.template, maxsplit=1)[0]
+    return "" if "{" in first else first
+
+
+def _build(cls: type, name: str, function: Callable[..., Any], d: Declaration) -> Route:
+    where = f"{cls.__name__}.{name}: {d.op} {d.template!r}"
+    params = typing.get_type_hints(function).get("p")
+    if not (isinstance(params, type) and issubclass(params, Params)):
+        raise TypeError(f"{where}: annotate the parameter p with a Params class")
+    regex = compile_template(d.op, d.template)
+    if undeclared := sorted(set(regex.groupindex) - set(params.specs)):
+        raise TypeError(f"{where}: captures undeclared {undeclared}")
+    if d.exists and not inspect.iscoroutinefunction(getattr(cls, d.exists, None)):
+        raise TypeError(f"{where}: {d.exists} is not a coroutine method")
+    summary, _, description = inspect.cleandoc(function.__doc__ or "").partition("\n\n")
+    if not summary:
+        raise TypeError(f"{where}: a route needs a docstring; it is the help text")
+    return Route(
+        d.op, d.template, name, params, regex, " ".join(summary.split()), description.strip(),
+        d.auth, d.sudo, d.writes, d.external, d.sealed, d.exists, d.hidden,
+    )  # fmt: skip
+
+
+def _refuse_twins(cls: type, routes: list[Route]) -> None:
+    seen: dict[tuple[str, str], str] = {}
+    for route in routes:
+        for path in route.openapi_paths():
+            shape = (route.op, re.sub(r"\{[^}]+\}", "{}", path))
+            if shape in seen and seen[shape] != route.handler:
+                raise TypeError(
+                    f"{cls.__name__}: {route.handler} and {seen[shape]} both answer {route.op} {path}"
+                )
+            seen[shape] = route.handler

@@ -1,0 +1,118 @@
+"""What goes into a handler and what comes out: Request, Response, Auth, Lease."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from .storage import View
+
+
+class Client(Protocol):
+    """Who makes the request: the token, as far as an engine may know it."""
+
+    @property
+    def accessor(self) -> str: ...
+    @property
+    def display_name(self) -> str: ...
+    @property
+    def entity_id(self) -> str: ...
+    @property
+    def policies(self) -> tuple[str, ...]: ...
+    @property
+    def meta(self) -> Mapping[str, str]: ...
+    @property
+    def cubbyhole(self) -> str:
+        """Name of the token's own storage area; empty for a batch token, which has none."""
+        ...
+
+
+@dataclass(slots=True)
+class Request:
+    """One operation on one path of a mount.
+
+    ``op``: create, read, update, patch, delete, list, scan (help and login are not operations here).
+    ``path``: relative to the mount. ``data``: JSON body or query arguments.
+    """
+
+    op: str
+    path: str
+    storage: View
+    data: Mapping[str, Any] = field(default_factory=dict)
+    id: str = ""
+    mount_point: str = ""
+    client: Client | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)  # those the mount lets through, lower case
+    remote_address: str = ""
+    peer_certificate: bytes | None = None  # DER, of a TLS client that showed one
+
+
+@dataclass(slots=True)
+class Lease:
+    """A secret that ends. ``kind`` names the engine's ``@renew``/``@revoke`` pair; ``internal`` is kept
+    encrypted for them. Times are seconds; 0 takes the mount's default."""
+
+    kind: str
+    ttl: int = 0
+    max_ttl: int = 0
+    renewable: bool = True
+    internal: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Auth:
+    """What a login is worth: the core makes a token of it. Times are seconds; 0 takes the default."""
+
+    policies: list[str]
+    display_name: str = ""
+    meta: Mapping[str, str] = field(default_factory=dict)
+    ttl: int = 0
+    max_ttl: int = 0
+    explicit_max_ttl: int = 0
+    period: int = 0
+    renewable: bool = True
+    num_uses: int = 0
+    orphan: bool = True
+    bound_cidrs: list[str] = field(default_factory=list)
+    token_type: str = "default"
+    no_default_policy: bool = False
+    alias_name: str = ""
+    alias_meta: Mapping[str, str] = field(default_factory=dict)
+    internal: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class WrapInfo:
+    """A response kept for one pick-up; ``ttl`` in seconds, ``creation_time`` seconds since the epoch."""
+
+    token: str
+    accessor: str
+    ttl: int
+    creation_time: float
+    creation_path: str
+    wrapped_accessor: str = ""
+
+
+@dataclass(slots=True)
+class Response:
+    """What a handler answers when plain data is not enough.
+
+    A handler may return None (204), a mapping (the ``data`` of a 200) or this. ``body`` with
+    ``content_type`` leaves out the envelope; ``bare`` puts ``data`` itself on the wire without it.
+    """
+
+    data: Any = None  # a mapping, or an orjson.Fragment of one
+    auth: Any = None  # Auth from a login; the core replaces it with the wire form
+    lease: Lease | None = None
+    lease_duration: int = 0  # without a lease: KV v1's refresh hint
+    warnings: list[str] = field(default_factory=list)
+    status: int = 0  # 0: 200, or 204 without content
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    content_type: str = "application/json"
+    bare: bool = False
+    flat: bool = False  # repeat the keys of ``data`` beside the envelope, as old sys endpoints do
+    wrap_info: WrapInfo | None = None
+    lease_id: str = ""
+    renewable: bool = False

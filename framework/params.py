@@ -1,0 +1,162 @@
+"""Parameter classes: the typed fields that a route takes, declared once.
+
+    class KeyParams(Params):
+        name: Annotated[str, Field("Name of the key.")]
+        period: Annotated[int, Field("Rotate this often; 0 never.", SECONDS)] = 0
+
+A field without a default is required. ``p.given`` holds the names that the client sent, which tells
+"absent" from "zero".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, dataclass_transform
+
+from .errors import InvalidRequest
+from .wire import BOOL, COMMA_STRINGS, INT, MAP, STRING, Wire
+
+_DEFAULT_WIRES: dict[Any, Wire] = {
+    str: STRING,
+    int: INT,
+    bool: BOOL,
+    list[str]: COMMA_STRINGS,
+    dict[str, Any]: MAP,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What a parameter means; attach it with ``Annotated[type, Field("...")]``."""
+
+    doc: str
+    wire: Wire | None = None
+    sensitive: bool = False  # masked in user interfaces
+    choices: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()  # older spellings, still accepted
+    deprecated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One field of a parameter class, resolved."""
+
+    name: str
+    field: Field
+    wire: Wire
+    default: Any  # MISSING: required
+    factory: Callable[[], Any] | None
+
+    @property
+    def required(self) -> bool:
+        return self.default is dataclasses.MISSING and self.factory is None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.name, *self.field.aliases)
+
+    def parse(self, key: str, raw: Any) -> Any:
+        try:
+            value = self.wire.zero() if raw is None else self.wire.parse(raw)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InvalidRequest(
+                f'Field validation failed: error converting input for field "{key}": {error}'
+            ) from None  # the cause may quote a secret
+        if self.field.choices and value not in self.field.choices:
+            raise InvalidRequest(
+                f"unsupported {self.name} {str(value)[:64]!r}; use one of: {', '.join(self.field.choices)}"
+            )
+        return value
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(dataclasses.field,))
+class Params:
+    """Base of every parameter class.
+
+    ``open = True`` on a subclass takes any other parameter too, unparsed, into ``extra`` (KV v1).
+    """
+
+    open: ClassVar[bool] = False
+    specs: ClassVar[dict[str, Spec]] = {}
+    _known: ClassVar[frozenset[str]] = frozenset()
+    _defaults: ClassVar[dict[str, Any]] = {}
+    _factories: ClassVar[tuple[tuple[str, Callable[[], Any]], ...]] = ()
+    _required: ClassVar[tuple[str, ...]] = ()
+
+    # Not dataclass fields: set by ``load``.
+    given: ClassVar[frozenset[str]] = frozenset()
+    extra: ClassVar[Mapping[str, Any]] = {}
+
+    def __init_subclass__(cls) -> None:
+        dataclass(kw_only=True)(cls)
+        hints = typing.get_type_hints(cls, include_extras=True)
+        cls.specs = {}
+        for f in dataclasses.fields(cls):  # type: ignore[arg-type]
+            base, *meta = typing.get_args(hints[f.name]) or (hints[f.name],)
+            if not meta or not isinstance(meta[0], Field):
+                raise TypeError(f"{cls.__name__}.{f.name}: annotate it with Annotated[type, Field(...)]")
+            wire = meta[0].wire or _DEFAULT_WIRES.get(base)
+            if wire is None:
+                raise TypeError(
+                    f"{cls.__name__}.{f.name}: no wire type is known for {base}; name one in Field"
+                )
+            factory = None if f.default_factory is dataclasses.MISSING else f.default_factory
+            cls.specs[f.name] = Spec(f.name, meta[0], wire, f.default, factory)
+        specs = cls.specs.values()
+        cls._known = frozenset(key for s in specs for key in s.keys)
+        cls._defaults = {s.name: s.default for s in specs if s.default is not dataclasses.MISSING}
+        cls._factories = tuple((s.name, s.factory) for s in specs if s.factory)
+        cls._required = tuple(s.name for s in specs if s.required)
+
+    @classmethod
+    def load(cls, body: Mapping[str, Any], captures: Mapping[str, str]) -> tuple[Self, list[str]]:
+        """The parameters of a request and the warnings about them; raises InvalidRequest.
+
+        ``captures`` come from the path and win over the body.
+        """
+        values = dict(cls._defaults)
+        for name, factory in cls._factories:
+            values[name] = factory()
+        warnings: list[str] = []
+        given: set[str] = set(captures)
+        for name, raw in captures.items():
+            values[name] = cls.specs[name].parse(name, raw)
+        self = cls.__new__(cls)
+        attributes = self.__dict__
+        if body:
+            for spec in cls.specs.values():
+                key = spec.name
+                if key not in body:
+                    key = next((alias for alias in spec.field.aliases if alias in body), "")
+                    if not key:
+                        continue
+                if spec.name not in captures:
+                    values[spec.name] = spec.parse(key, body[key])
+                    given.add(spec.name)
+            ignored = body.keys() - cls._known
+            if cls.open:
+                attributes["extra"] = {key: value for key, value in body.items() if key not in captures}
+            elif ignored:
+                warnings.append(f"Endpoint ignored these unrecognized parameters: {_brackets(ignored)}")
+            if replaced := captures.keys() & body.keys():
+                warnings.append(
+                    "Endpoint replaced the value of these parameters with the values captured "
+                    f"from the endpoint's path: {_brackets(replaced)}"
+                )
+        for name in cls._required:
+            if name not in values:
+                raise InvalidRequest(f"missing {name}")
+        attributes.update(values)
+        attributes["given"] = frozenset(given)
+        return self, warnings
+
+
+def _brackets(names: typing.AbstractSet[str]) -> str:
+    return f"[{' '.join(sorted(names))}]"
+
+
+class NoParams(Params):
+    """A route without parameters."""

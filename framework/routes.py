@@ -1,0 +1,149 @@
+"""Path templates and the decorators that make a method a route.
+
+    @read("keys/{name}", writes=False)
+    async def read_key(self, req: Request, p: KeyName) -> ...:
+        '''One line of summary.
+
+        The description.
+        '''
+
+``{name}`` matches a word of letters, digits, ``_``, ``-`` and ``.``; ``{name:segment}`` one path segment;
+``{name:path}`` anything, slashes too. ``[/...]`` is optional. A list or scan path may end in ``/``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from .params import Params
+
+Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
+
+METHODS = {
+    "read": "get", "list": "get", "scan": "get", "update": "post", "patch": "patch", "delete": "delete",
+}  # fmt: skip
+_WRITES = frozenset({"update", "patch", "delete"})
+_CAPTURE = re.compile(r"\\\{(\w+)(?::(\w+))?\\\}")
+_PATTERNS = {None: r"\w(?:[\w.-]*\w)?", "segment": "[^/]+", "path": ".*", "some": ".+"}
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What a decorator noted on a method; the engine class makes a Route of it."""
+
+    op: str
+    template: str
+    auth: bool
+    sudo: bool
+    writes: bool
+    external: bool
+    sealed: bool
+    exists: str
+    hidden: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation on one path template of an engine.
+
+    auth       a token is needed (else anyone may call)
+    sudo       the token's policy must grant sudo too
+    writes     runs in a storage transaction, on the active node
+    external   has an effect outside the store: never rerun on a conflict
+    sealed     answers while the server is sealed too
+    exists     name of the method that tells create from update; empty: always update
+    hidden     left out of the OpenAPI document
+    """
+
+    op: str
+    template: str
+    handler: str
+    params: type[Params]
+    regex: re.Pattern[str]
+    summary: str
+    description: str
+    auth: bool
+    sudo: bool
+    writes: bool
+    external: bool
+    sealed: bool
+    exists: str
+    hidden: bool
+
+    def openapi_paths(self) -> list[str]:
+        """The paths of this route as OpenAPI writes them, optional parts left out and put in."""
+        plain = re.sub(r"\{(\w+):\w+\}", r"{\1}", self.template)
+        shortest = re.sub(r"\[[^\]]+\]", "", plain)
+        longest = plain.replace("[", "").replace("]", "")
+        return [shortest] if shortest == longest else [shortest, longest]
+
+    @property
+    def specificity(self) -> tuple[int, int, int]:
+        """Sort key: most literal first, so that the order of declaration never matters."""
+        return (self.template.count(":path}") + self.template.count(":some}"), self.template.count("{"),
+                -len(self.template))  # fmt: skip
+
+
+def compile_template(op: str, template: str) -> re.Pattern[str]:
+    """The regular expression of a template, for ``fullmatch``; a list path may end in a slash."""
+    escaped = re.escape(template).replace(r"\[", "(?:").replace(r"\]", ")?")
+    pattern = _CAPTURE.sub(lambda m: f"(?P<{m[1]}>{_PATTERNS[m[2]]})", escaped)
+    return re.compile(pattern + ("/?" if op in ("list", "scan") else ""), re.ASCII | re.DOTALL)
+
+
+def route(
+    op: str,
+    template: str,
+    *,
+    auth: bool = True,
+    sudo: bool = False,
+    writes: bool | None = None,
+    external: bool = False,
+    sealed: bool = False,
+    exists: str = "",
+    hidden: bool = False,
+) -> Callable[[Handler], Handler]:
+    """Declare the method as the handler of ``op`` on ``template``; the flags are those of Route."""
+    if op not in METHODS:
+        raise TypeError(f"unknown operation {op!r}")
+    does_write = op in _WRITES if writes is None else writes
+    declaration = Declaration(op, template, auth, sudo, does_write, external, sealed, exists, hidden)
+
+    def mark(handler: Handler) -> Handler:
+        handler.__dict__.setdefault("_routes", []).append(declaration)
+        return handler
+
+    return mark
+
+
+def read(template: str, **flags: Any) -> Callable[[Handler], Handler]:
+    """GET."""
+    return route("read", template, **flags)
+
+
+def list_(template: str, **flags: Any) -> Callable[[Handler], Handler]:
+    """LIST, or GET with ``?list=true``."""
+    return route("list", template, **flags)
+
+
+def scan(template: str, **flags: Any) -> Callable[[Handler], Handler]:
+    """SCAN, or GET with ``?scan=true``: a recursive list."""
+    return route("scan", template, **flags)
+
+
+def update(template: str, **flags: Any) -> Callable[[Handler], Handler]:
+    """POST and PUT, whether it creates or updates."""
+    return route("update", template, **flags)
+
+
+def patch(template: str, **flags: Any) -> Callable[[Handler], Handler]:
+    """PATCH with an ``application/merge-patch+json`` body."""
+    return route("patch", template, **flags)
+
+
+def delete(template: str, **flags: Any) -> Callable[[Handler], Handler]:
+    """DELETE."""
+    return route("delete", template, **flags)
