@@ -84,9 +84,7 @@ class Engine:
         routes.sort(key=lambda r: r.specificity)
         cls.routes = tuple(routes)
         literals = {first for r in routes if (first := _literal(r))}
-        cls._by_literal = {
-            first: tuple(r for r in routes if _literal(r) in (first, "")) for first in literals
-        }
+        cls._by_literal = {first: tuple(r for r in routes if _literal(r) in (first, "")) for first in literals}
         cls._others = tuple(r for r in routes if not _literal(r))
 
     @classmethod
@@ -103,9 +101,7 @@ class Engine:
                 known = True
         raise UnsupportedOperation if known else UnsupportedPath
 
-    def load(
-        self, route: Route, captures: Mapping[str, str], data: Mapping[str, Any]
-    ) -> tuple[Params, list[str]]:
+    def load(self, route: Route, captures: Mapping[str, str], data: Mapping[str, Any]) -> tuple[Params, list[str]]:
         """The parameters of a request to ``route`` and its warnings."""
         return route.params.load(data, captures)
 
@@ -152,7 +148,5 @@ def _refuse_twins(cls: type, routes: list[Route]) -> None:
         for path in route.openapi_paths():
             shape = (route.op, re.sub(r"\{[^}]+\}", "{}", path))
             if shape in seen and seen[shape] != route.handler:
-                raise TypeError(
-                    f"{cls.__name__}: {route.handler} and {seen[shape]} both answer {route.op} {path}"
-                )
+                raise TypeError(f"{cls.__name__}: {route.handler} and {seen[shape]} both answer {route.op} {path}")
             seen[shape] = route.handler

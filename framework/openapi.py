@@ -124,8 +124,7 @@ def document(items: dict[str, Any], version: str) -> dict[str, Any]:
         "openapi": "3.0.2",
         "info": {
             "title": "Caveau API",
-            "description": "HTTP API of a Vault-compatible secrets server. "
-            "All API routes are prefixed with `/v1/`.",
+            "description": "HTTP API of a Vault-compatible secrets server. All API routes are prefixed with `/v1/`.",
             "version": version,
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
         },

@@ -100,9 +100,7 @@ class Params:
                 raise TypeError(f"{cls.__name__}.{f.name}: annotate it with Annotated[type, Field(...)]")
             wire = meta[0].wire or _DEFAULT_WIRES.get(base)
             if wire is None:
-                raise TypeError(
-                    f"{cls.__name__}.{f.name}: no wire type is known for {base}; name one in Field"
-                )
+                raise TypeError(f"{cls.__name__}.{f.name}: no wire type is known for {base}; name one in Field")
             factory = None if f.default_factory is dataclasses.MISSING else f.default_factory
             cls.specs[f.name] = Spec(f.name, meta[0], wire, f.default, factory)
         specs = cls.specs.values()

@@ -96,9 +96,7 @@ def _int(raw: Any) -> int:
     return raw
 
 
-_BOOLS = {
-    t: v for v, ts in ((True, "1 t T TRUE true True"), (False, "0 f F FALSE false False")) for t in ts.split()
-}
+_BOOLS = {t: v for v, ts in ((True, "1 t T TRUE true True"), (False, "0 f F FALSE false False")) for t in ts.split()}
 
 
 def parse_bool(raw: Any) -> bool:
@@ -173,9 +171,7 @@ def _list(raw: Any) -> list[Any]:
 
 def type_name(raw: Any) -> str:
     """The JSON name of a value's type, for messages."""
-    return {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}.get(
-        type(raw), "number"
-    )
+    return {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}.get(type(raw), "number")
 
 
 def _nothing() -> Any:
