@@ -1,0 +1,219 @@
+"""The barrier: everything a physical store holds passes through here and becomes ciphertext.
+
+An entry is::
+
+    term (4 bytes, big-endian) | version (1 byte, 1) | nonce (12 random bytes) | AES-256-GCM output
+
+The associated data is the first five bytes and the entry's key in UTF-8, so an entry moved to another
+key, or whose header changed, does not decrypt. Term 0 stands for the root key, which encrypts only the
+keyring; terms from 1 are the keyring's.
+
+What it stores itself, beside the entries of its users:
+
+- ``core/keyring``: the keyring, under the root key;
+- ``core/root``: the root key, under the active term at the time it was made. A standby that is already
+  unsealed reads the new root key from it after another node replaced it.
+
+How the root key gets here is the seal's business: ``core/stored-root`` and the rest of ``core/`` that
+``server/seal`` writes. It hands them in as ``extra``, because each change is one atomic batch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ..framework.errors import Sealed, StoreError
+from ..framework.storage import Batch, Physical
+from .keyring import Keyring, RotationConfig
+
+KEYRING = "core/keyring"
+ROOT = "core/root"
+
+_VERSION = 1
+_HEADER_SIZE = 5
+_NONCE_SIZE = 12
+OVERHEAD = _HEADER_SIZE + _NONCE_SIZE + 16
+"""Bytes an entry is longer than its plaintext."""
+
+
+class CorruptEntry(StoreError):
+    """An entry that is not what the barrier wrote at that key: changed, moved or cut."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the entry at {key!r} failed authentication: it was changed outside the server")
+
+
+class WrongRootKey(StoreError):
+    """The keyring does not open with this root key."""
+
+    def __init__(self) -> None:
+        super().__init__("the root key does not open the keyring")
+
+
+def encrypt_entry(aead: AESGCM, header: bytes, key: str, plaintext: bytes, nonce: bytes) -> bytes:
+    return header + nonce + aead.encrypt(nonce, plaintext, header + key.encode())
+
+
+def decrypt_entry(aead: AESGCM, key: str, entry: bytes) -> bytes:
+    """The plaintext of ``entry``, whose term the caller has looked up; raises CorruptEntry."""
+    header = entry[:_HEADER_SIZE]
+    if len(entry) < OVERHEAD or header[4] != _VERSION:
+        raise CorruptEntry(key)
+    try:
+        return aead.decrypt(entry[_HEADER_SIZE:17], entry[17:], header + key.encode())
+    except InvalidTag:
+        raise CorruptEntry(key) from None
+
+
+def _header(term: int) -> bytes:
+    return term.to_bytes(4, "big") + bytes((_VERSION,))
+
+
+class Barrier:
+    """Encrypts and decrypts entries while unsealed; raises Sealed otherwise.
+
+    Python cannot wipe memory: sealing drops every reference to a key, and nothing more.
+    """
+
+    def __init__(self, physical: Physical, random_bytes: Callable[[int], bytes] = os.urandom) -> None:
+        self.physical = physical
+        self._random_bytes = random_bytes
+        self._keyring: Keyring | None = None
+        self._aeads: dict[int, AESGCM] = {}
+        self._active: AESGCM | None = None
+        self._active_header = b""
+        self._encryptions = 0
+
+    @property
+    def sealed(self) -> bool:
+        return self._active is None
+
+    @property
+    def keyring(self) -> Keyring:
+        """Its ``encryptions`` are those last stored; ``encryptions`` here is up to date."""
+        if self._keyring is None:
+            raise Sealed
+        return self._keyring
+
+    @property
+    def encryptions(self) -> int:
+        """How many entries the active term has encrypted, at least: a crash forgets those since
+        the count was last stored."""
+        return self._encryptions
+
+    def encrypt(self, key: str, plaintext: bytes) -> bytes:
+        """The entry to store at ``key``."""
+        active = self._active
+        if active is None:
+            raise Sealed
+        self._encryptions += 1
+        return encrypt_entry(active, self._active_header, key, plaintext, self._random_bytes(_NONCE_SIZE))
+
+    def decrypt(self, key: str, entry: bytes) -> bytes:
+        """What was encrypted for ``key``; raises CorruptEntry if ``entry`` is not that."""
+        aead = self._aeads.get(int.from_bytes(entry[:4], "big"))
+        if aead is None:
+            if self._active is None:
+                raise Sealed
+            raise CorruptEntry(key)
+        return decrypt_entry(aead, key, entry)
+
+    async def initialized(self) -> bool:
+        return await self.physical.get(KEYRING) is not None
+
+    async def initialize(self, root_key: bytes, now: float, extra: Mapping[str, bytes]) -> None:
+        """Store a first keyring, with ``extra`` (as it stands), and open. The store has none yet."""
+        assert not await self.initialized(), "a keyring is made once"
+        await self._replace(Keyring.generate(root_key, now, self._random_bytes), extra)
+
+    async def unseal(self, root_key: bytes) -> None:
+        """Open with the root key; raises WrongRootKey and stays as it was if it is not the one."""
+        self._install(await self._read(root_key))
+
+    def seal(self) -> None:
+        self._keyring = self._active = None
+        self._active_header = b""
+        self._aeads = {}
+        self._encryptions = 0
+
+    async def reload(self) -> None:
+        """Take over the keyring another node stored.
+
+        Raises WrongRootKey when the root key was replaced more than once, or under a term that this
+        node never saw: the node must then be sealed, and unsealed again.
+        """
+        root_key = self.keyring.root_key
+        try:
+            keyring = await self._read(root_key)
+        except WrongRootKey:
+            stored = await self.physical.get(ROOT)
+            if stored is None:
+                raise
+            try:
+                root_key = self.decrypt(ROOT, stored)
+            except CorruptEntry:
+                raise WrongRootKey from None
+            keyring = await self._read(root_key)
+        if not self.sealed:  # sealed while the store was read: stay so
+            self._install(keyring)
+
+    async def rotate(self, now: float) -> int:
+        """Replace the active term; gives the new one's number."""
+        keyring = self.keyring.with_encryptions(self._encryptions).rotate(now, self._random_bytes)
+        await self._replace(keyring)
+        return keyring.active
+
+    async def rekey(self, root_key: bytes, extra: Batch) -> None:
+        """Replace the root key. ``extra`` has to hold the new one, wrapped by the seal."""
+        current = self.keyring.with_encryptions(self._encryptions)
+        await self._replace(Keyring(root_key, current.terms, current.active, current.rotation), extra)
+
+    async def configure_rotation(self, rotation: RotationConfig) -> None:
+        current = self.keyring.with_encryptions(self._encryptions)
+        await self._replace(Keyring(current.root_key, current.terms, current.active, rotation))
+
+    async def store_encryptions(self) -> None:
+        """Store the count of encryptions, if it has grown."""
+        if self._encryptions != self.keyring.active_term.encryptions:
+            await self._replace(self.keyring.with_encryptions(self._encryptions))
+
+    def rotation_due(self, now: float) -> bool:
+        return self.keyring.rotation_due(now, self._encryptions)
+
+    async def _read(self, root_key: bytes) -> Keyring:
+        entry = await self.physical.get(KEYRING)
+        if entry is None:
+            raise StoreError("the store holds no keyring: it is not initialized")
+        try:
+            return Keyring.load(decrypt_entry(AESGCM(root_key), KEYRING, entry))
+        except CorruptEntry:
+            raise WrongRootKey from None
+
+    async def _replace(self, keyring: Keyring, extra: Batch | None = None) -> None:
+        """Store ``keyring``, then use it: nothing is encrypted under a term that could be lost."""
+        root_key, random_bytes = keyring.root_key, self._random_bytes
+        batch = dict(extra or {})
+        batch[KEYRING] = encrypt_entry(
+            AESGCM(root_key), _header(0), KEYRING, keyring.dump(), random_bytes(_NONCE_SIZE)
+        )
+        active = AESGCM(keyring.active_term.key)
+        previous = self._keyring
+        if previous is None or previous.root_key != root_key:
+            batch[ROOT] = encrypt_entry(
+                active, _header(keyring.active), ROOT, root_key, random_bytes(_NONCE_SIZE)
+            )
+        await self.physical.commit(batch)
+        if self._keyring is previous:  # not sealed meanwhile
+            self._install(keyring)
+
+    def _install(self, keyring: Keyring) -> None:
+        if self._keyring is None or self._keyring.active != keyring.active:
+            self._encryptions = keyring.active_term.encryptions
+        self._keyring = keyring
+        self._aeads = {number: AESGCM(term.key) for number, term in keyring.terms.items()}
+        self._active = self._aeads[keyring.active]
+        self._active_header = _header(keyring.active)
