@@ -1,0 +1,55 @@
+"""What ends when: an index on disk, in the order of time, and the reaper that works it off.
+
+An entry is the key ``sys/expire/<milliseconds, 12 hex digits>/<kind>.<id>`` with an empty value. It is written in
+the transaction that gives the thing its end, so the two cannot come apart, and nothing of it is in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from ..framework.storage import View
+from ..storage.store import Store, Transaction
+
+End = Callable[[Transaction, str], Awaitable[None]]
+"""Ends the thing of that id, in the given transaction; does nothing when it is gone or lives on."""
+
+_BATCH = 256
+
+
+def _key(prefix: str, when: float, kind: str, id_: str) -> str:
+    return f"{prefix}sys/expire/{int(when * 1000):012x}/{kind}.{id_}"
+
+
+class Expiry:
+    """The index of one namespace (``prefix`` of its keys). ``enders``: what to do, by kind."""
+
+    def __init__(self, store: Store, prefix: str, enders: Mapping[str, End]) -> None:
+        self._store = store
+        self._prefix = prefix
+        self._enders = enders
+
+    def add(self, view: View, when: float, kind: str, id_: str) -> None:
+        """Note that the thing ends at ``when`` (seconds since the epoch)."""
+        view.put(_key(self._prefix, when, kind, id_), b"")
+
+    def remove(self, view: View, when: float, kind: str, id_: str) -> None:
+        view.delete(_key(self._prefix, when, kind, id_))
+
+    async def reap(self, now: float) -> int:
+        """End everything that is due, each in its own transaction; how many were ended."""
+        root = f"{self._prefix}sys/expire/"
+        limit = f"{int(now * 1000):012x}/"
+        ended = 0
+        for bucket in await self._store.list(root, limit=_BATCH):
+            if bucket > limit:
+                break
+            for name in await self._store.list(root + bucket, limit=_BATCH):
+                await self._store.run(lambda txn, n=name, b=bucket: self._end(txn, root + b + n, n))
+                ended += 1
+        return ended
+
+    async def _end(self, txn: Transaction, key: str, name: str) -> None:
+        kind, _, id_ = name.partition(".")
+        await self._enders[kind](txn, id_)
+        txn.delete(key)
