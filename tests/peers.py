@@ -65,11 +65,11 @@ def _await(address: str, token: str, process: subprocess.Popen[bytes], log: Path
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=5)
-        with contextlib.suppress(OSError, http.client.HTTPException):
+        with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
             connection.request("GET", path, headers={"X-Vault-Token": token} if token else {})
-            if connection.getresponse().status == 200:
-                return
-        connection.close()
+            with connection.getresponse() as response:
+                if response.status == 200:
+                    return
         time.sleep(0.05)
     raise RuntimeError(f"{process.args!r} did not come up (exit {process.poll()}):\n{log.read_text()}")
 
