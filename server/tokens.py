@@ -1,0 +1,283 @@
+"""Tokens: what is kept of them, how they are found, used, renewed and revoked.
+
+A token's text is never stored. Its entry is at ``sys/token/id/<hash>``, the hash keyed with a salt of the
+namespace; ``accessor/``, ``parent/`` and the expiry index point to it by that hash. A batch token is its own
+entry, encrypted by the barrier, and nothing of it is stored.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import ipaddress
+import secrets
+import string
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
+from typing import Any, Protocol
+
+import orjson
+
+from ..framework.clock import Clock
+from ..framework.errors import CaveauError, StoreError
+from ..framework.storage import ReadView, View
+from .expiry import Expiry
+
+SERVICE_PREFIX, BATCH_PREFIX = "hvs.", "hvb."
+ROOT_POLICY = "root"
+EXPIRY_KIND = "token"
+_ALPHABET = string.ascii_letters + string.digits
+_ID_LENGTH = 24
+_BATCH_KEY = "sys/token/batch"  # associated data of batch tokens
+_DECODED_LIMIT = 20_000
+
+
+def random_id(length: int = _ID_LENGTH) -> str:
+    """``length`` random base-62 characters (24 carry 142 bits)."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEntry:
+    """A token, without its text. Times are seconds since the epoch, lifetimes seconds; 0 is none."""
+
+    accessor: str
+    policies: tuple[str, ...]
+    path: str
+    creation_time: float
+    key: str = ""  # hash of the token's text; empty for a batch token
+    parent: str = ""  # hash of the parent; empty for an orphan
+    display_name: str = "token"
+    meta: Mapping[str, str] = field(default_factory=dict)
+    num_uses: int = 0  # 0: no limit; -1: this is the last
+    creation_ttl: int = 0
+    explicit_max_ttl: int = 0
+    period: int = 0
+    renewable: bool = False
+    type: str = "service"
+    bound_cidrs: tuple[str, ...] = ()
+    role: str = ""
+    entity_id: str = ""
+    expire_time: float = 0.0
+    last_renewal: float = 0.0
+    namespace: str = ""
+
+    @property
+    def is_root(self) -> bool:
+        return ROOT_POLICY in self.policies
+
+    @property
+    def cubbyhole(self) -> str:
+        return self.key
+
+    def ttl(self, now: float) -> int:
+        """Seconds left; 0 for a token that does not expire."""
+        return max(0, int(self.expire_time - now)) if self.expire_time else 0
+
+    def dump(self) -> bytes:
+        return orjson.dumps({f.name: getattr(self, f.name) for f in fields(self) if f.name != "key"})
+
+    @classmethod
+    def load(cls, raw: bytes, key: str) -> TokenEntry:
+        values: dict[str, Any] = orjson.loads(raw)
+        values["policies"] = tuple(values["policies"])
+        values["bound_cidrs"] = tuple(values["bound_cidrs"])
+        return cls(key=key, **values)
+
+    def allows_address(self, address: str) -> bool:
+        """Whether a request from ``address`` may use the token."""
+        return not self.bound_cidrs or address_in(address, self.bound_cidrs)
+
+
+@lru_cache(maxsize=4096)
+def network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """A CIDR block, or a lone address as a block of one; raises ValueError."""
+    return ipaddress.ip_network(text, strict=False)
+
+
+def address_in(address: str, cidrs: tuple[str, ...]) -> bool:
+    """Whether ``address`` lies in any of the blocks; an unreadable address lies in none."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
+        ip = ip.ipv4_mapped
+    return any(ip in network(cidr) for cidr in cidrs)
+
+
+class Cipher(Protocol):
+    def encrypt(self, key: str, plaintext: bytes) -> bytes: ...
+    def decrypt(self, key: str, ciphertext: bytes) -> bytes: ...
+
+
+Cleanup = Callable[[View, TokenEntry], Awaitable[None]]
+
+
+class TokenStore:
+    """The tokens of one namespace; ``prefix`` is that of its storage keys."""
+
+    def __init__(self, prefix: str, salt: bytes, cipher: Cipher, clock: Clock, expiry: Expiry) -> None:
+        self._id = f"{prefix}sys/token/id/"
+        self._accessor = f"{prefix}sys/token/accessor/"
+        self._parent = f"{prefix}sys/token/parent/"
+        self._salt = salt
+        self._cipher = cipher
+        self._clock = clock
+        self._expiry = expiry
+        self._decoded: dict[str, tuple[bytes, TokenEntry]] = {}
+        self.on_revoke: list[Cleanup] = []
+
+    def hash(self, text: str) -> str:
+        """The storage key of a token or accessor: keyed BLAKE2b (RFC 7693), 160 bits, hex."""
+        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), key=self._salt, digest_size=20).hexdigest()
+
+    async def lookup(self, view: ReadView, text: str) -> TokenEntry | None:
+        """The live token of this text; None when there is none, or its time is over."""
+        if text.startswith(BATCH_PREFIX):
+            return await self._open_batch(view, text)
+        return self._live(await self.by_key(view, self.hash(text)))
+
+    async def by_key(self, view: ReadView, key: str) -> TokenEntry | None:
+        """The token of this hash, expired or not."""
+        raw = await view.get(self._id + key)
+        if raw is None:
+            return None
+        known = self._decoded.get(key)
+        if known is not None and known[0] is raw:  # the cache gives the same bytes until they change
+            return known[1]
+        entry = TokenEntry.load(raw, key)
+        if len(self._decoded) >= _DECODED_LIMIT:
+            self._decoded.clear()
+        self._decoded[key] = raw, entry
+        return entry
+
+    async def by_accessor(self, view: ReadView, accessor: str) -> TokenEntry | None:
+        """The live token of this accessor."""
+        raw = await view.get(self._accessor + self.hash(accessor))
+        if raw is None:
+            return None
+        return self._live(await self.by_key(view, orjson.loads(raw)["key"]))
+
+    def _live(self, entry: TokenEntry | None) -> TokenEntry | None:
+        if entry is None or (entry.expire_time and entry.expire_time <= self._clock.time()):
+            return None
+        return entry
+
+    async def accessors(self, view: ReadView) -> list[str]:
+        """Accessors of every stored token."""
+        found = []
+        for name in await view.list(self._accessor):
+            raw = await view.get(self._accessor + name)
+            if raw is not None:
+                found.append(orjson.loads(raw)["accessor"])
+        return found
+
+    async def create(self, view: View, entry: TokenEntry, text: str = "") -> tuple[TokenEntry, str]:
+        """Store a new token and give its text: ``text`` if given, else a random one.
+
+        The expiry index is written here too. A batch token is only encoded. Raises StoreError when
+        the text is taken.
+        """
+        if entry.type == "batch":
+            return entry, self._seal_batch(entry)
+        text = text or SERVICE_PREFIX + random_id()
+        key = self.hash(text)
+        if await view.get(self._id + key) is not None:
+            raise StoreError("cannot create a token with a duplicate ID")
+        entry = replace(entry, key=key, accessor=entry.accessor or random_id())
+        self._put(view, entry)
+        pointer = orjson.dumps({"accessor": entry.accessor, "key": key})
+        view.put(self._accessor + self.hash(entry.accessor), pointer)
+        if entry.parent:
+            view.put(f"{self._parent}{entry.parent}/{key}", b"")
+        if entry.expire_time:
+            self._expiry.add(view, entry.expire_time, EXPIRY_KIND, key)
+        return entry, text
+
+    def _put(self, view: View, entry: TokenEntry) -> None:
+        view.put(self._id + entry.key, entry.dump())
+
+    def extend(self, view: View, entry: TokenEntry, ttl: int, now: float) -> TokenEntry:
+        """Give a token a new end, ``ttl`` seconds from ``now``."""
+        self._expiry.remove(view, entry.expire_time, EXPIRY_KIND, entry.key)
+        renewed = replace(entry, expire_time=now + ttl, last_renewal=now)
+        self._expiry.add(view, renewed.expire_time, EXPIRY_KIND, entry.key)
+        self._put(view, renewed)
+        return renewed
+
+    async def use(self, view: View, key: str) -> TokenEntry | None:
+        """Count one use of a token with a limit; None when no use is left."""
+        entry = self._live(await self.by_key(view, key))
+        if entry is None or entry.num_uses < 0:
+            return None
+        if entry.num_uses > 0:
+            left = entry.num_uses - 1
+            entry = replace(entry, num_uses=left or -1)
+            self._put(view, entry)
+        return entry
+
+    async def revoke(self, view: View, key: str, *, spare_children: bool = False) -> bool:
+        """Delete a token and everything that hangs on it; False when there is none.
+
+        Its children die with it, or become orphans with ``spare_children``.
+        """
+        entry = await self.by_key(view, key)
+        if entry is None:
+            return False
+        children = await view.list(f"{self._parent}{key}/")
+        for child in children:
+            if spare_children:
+                orphan = await self.by_key(view, child)
+                if orphan is not None:
+                    self._put(view, replace(orphan, parent=""))
+                view.delete(f"{self._parent}{key}/{child}")
+            else:
+                await self.revoke(view, child)
+        view.delete(self._id + key)
+        view.delete(self._accessor + self.hash(entry.accessor))
+        if entry.parent:
+            view.delete(f"{self._parent}{entry.parent}/{key}")
+        if entry.expire_time:
+            self._expiry.remove(view, entry.expire_time, EXPIRY_KIND, key)
+        for cleanup in self.on_revoke:
+            await cleanup(view, entry)
+        return True
+
+    async def expire(self, view: View, key: str) -> None:
+        """End a token whose time has come; one that was renewed meanwhile lives on."""
+        entry = await self.by_key(view, key)
+        if entry is not None and entry.expire_time and entry.expire_time <= self._clock.time():
+            await self.revoke(view, key)
+
+    async def tidy(self, view: View) -> int:
+        """Remove pointers to tokens that are gone; how many there were."""
+        removed = 0
+        for name in await view.list(self._accessor):
+            raw = await view.get(self._accessor + name)
+            if raw is None or await self.by_key(view, orjson.loads(raw)["key"]) is None:
+                view.delete(self._accessor + name)
+                removed += 1
+        for folder in await view.list(self._parent):
+            for child in await view.list(self._parent + folder):
+                if await self.by_key(view, child) is None:
+                    view.delete(self._parent + folder + child)
+                    removed += 1
+        return removed
+
+    def _seal_batch(self, entry: TokenEntry) -> str:
+        sealed = self._cipher.encrypt(_BATCH_KEY, entry.dump())
+        return BATCH_PREFIX + base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
+
+    async def _open_batch(self, view: ReadView, text: str) -> TokenEntry | None:
+        body = text.removeprefix(BATCH_PREFIX)
+        try:
+            sealed = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
+            entry = TokenEntry.load(self._cipher.decrypt(_BATCH_KEY, sealed), "")
+        except (binascii.Error, ValueError, CaveauError):
+            return None
+        if entry.parent and self._live(await self.by_key(view, entry.parent)) is None:
+            return None
+        return self._live(entry)
