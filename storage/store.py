@@ -1,0 +1,600 @@
+"""Transactions over a physical store: optimistic, pipelined, on one event loop, without locks.
+
+A key can be in three places. The *physical store* has ciphertext. The *cache* has decrypted values
+that are durable. *Pending* has what commits in flight (given to the physical store, not yet known
+to be durable) change, old value beside new: the physical store may show either at any moment, so
+nothing is read from it for a pending key.
+
+Read-only requests see the old values until the loop step in which the commit is known to be
+durable. A transaction reads the new values and may build on them: the physical store keeps the
+order of batches, and one that fails takes down those behind it.
+
+Every commit has a sequence number. A transaction sees the state of one of them, ``_start``: when it
+meets a key changed later, it moves on to the present if all it has read still holds there, and else
+raises Conflict. So handlers never see two states mixed, not even those that are going to run again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from ..framework.errors import Conflict, InvalidRequest, ReadOnlyStorage, StoreError, Unavailable
+from ..framework.storage import Physical, View
+from .cache import MISSING, Cache
+from .listing import child
+
+T = TypeVar("T")
+Names = list[str]  # classes below have a method named list
+
+ATTEMPTS = 50
+"""How often ``Store.run`` runs a transaction that keeps conflicting."""
+
+_HISTORY = 65_536  # commits remembered for conflict checks at most, however old a transaction is
+
+
+class Cipher(Protocol):
+    """The barrier, as a store sees it. The key is authenticated with the value."""
+
+    def encrypt(self, key: str, plaintext: bytes) -> bytes: ...
+
+    def decrypt(self, key: str, ciphertext: bytes) -> bytes: ...
+
+
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """A batch given to the physical store, until it is settled: durable, or failed with ``error``."""
+
+    sequence: int
+    writes: dict[str, bytes | None]
+    callbacks: list[Callable[[], None]]
+    done: asyncio.Future[None]
+    waiters: list[asyncio.Future[None]] = field(default_factory=list)
+    settled: bool = False
+    error: BaseException | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Pending:
+    """A key that flights change: the durable value, and what the last of them makes of it."""
+
+    old: bytes | None
+    sealed: bool  # whether ``old`` is still ciphertext: it is decrypted only if someone reads it
+    new: bytes | None
+    flight: _Flight
+
+
+@dataclass(slots=True, eq=False)
+class _Load:
+    """A value on its way from the physical store; stale once a commit touched its key."""
+
+    readers: int = 0
+    stale: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Scan:
+    """A listing on its way: the keys under its prefix that commits touch until it arrives, and
+    whether the durable state has them."""
+
+    prefix: str
+    present: dict[str, bool]
+    stale: bool = False
+
+
+@dataclass(slots=True)
+class _Window:
+    """The part of a listing that a transaction saw: children after ``after``, up to ``last``."""
+
+    prefix: str
+    after: str
+    last: str | None
+
+    def shows(self, key: str) -> bool:
+        if not key.startswith(self.prefix):
+            return False
+        name = child(self.prefix, key)
+        return name > self.after and (self.last is None or name <= self.last)
+
+
+@dataclass(slots=True)
+class _Change:
+    """A commit as conflict checks remember it. ``members``: the keys it created or removed."""
+
+    sequence: int
+    keys: Iterable[str]
+    members: Iterable[str]
+
+
+class Transaction:
+    """One request's view: reads see one state of the store and its own writes (``View``).
+
+    Reads raise Conflict when the state it has seen is gone; see ``Store.run``.
+    """
+
+    __slots__ = ("_callbacks", "_depends", "_reads", "_start", "_store", "_windows", "_writes")
+
+    def __init__(self, store: Store, start: int) -> None:
+        self._store = store
+        self._start = start
+        self._reads: dict[str, bytes | None] = {}
+        self._windows: list[_Window] = []
+        self._writes: dict[str, bytes | None] = {}
+        self._callbacks: list[Callable[[], None]] = []
+        self._depends: _Flight | None = None  # the last flight whose data it has read
+
+    async def get(self, key: str) -> bytes | None:
+        if key in self._writes:
+            return self._writes[key]
+        if key in self._reads:
+            return self._reads[key]
+        store = self._store
+        while True:
+            entry = store._pending.get(key)
+            if entry is None:
+                value = await store.get(key)
+            else:
+                value = entry.new
+                self._rests_on(entry.flight)
+            if store._changed.get(key, store._floor) <= self._start:
+                self._reads[key] = value
+                return value
+            store._extend(self)
+
+    async def list(self, prefix: str = "", after: str = "", limit: int = 0) -> Names:
+        store = self._store
+        while True:
+            names = await store._list(prefix, after, limit, self)
+            window = _Window(prefix, after, names[-1] if limit and len(names) == limit else None)
+            if not store._touched([window], self._start):
+                self._windows.append(window)
+                return names
+            store._extend(self)
+
+    def put(self, key: str, value: bytes) -> None:
+        """Set ``key``; raises InvalidRequest for a key that is not UTF-8 text."""
+        if not key.isascii():
+            _check(key)
+        self._writes[key] = value
+
+    def delete(self, key: str) -> None:
+        if not key.isascii():
+            _check(key)
+        self._writes[key] = None
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` in the loop step in which the commit becomes visible, in commit order:
+        for what is kept in memory beside the store, such as the router's table."""
+        self._callbacks.append(callback)
+
+    def rollback(self) -> None:
+        """Forget the writes and callbacks. What was read is kept: see ``Store.commit``."""
+        self._writes.clear()
+        self._callbacks.clear()
+
+    @property
+    def writes(self) -> bool:
+        """Whether there is anything to commit."""
+        return bool(self._writes or self._callbacks)
+
+    def _rests_on(self, flight: _Flight) -> None:
+        if self._depends is None or self._depends.sequence < flight.sequence:
+            self._depends = flight
+
+
+class Store:
+    """The encrypted store. Itself the view of read-only requests: what is durable, nothing else."""
+
+    def __init__(self, physical: Physical, cipher: Cipher, cache_bytes: int = 64 << 20) -> None:
+        """``physical``: opened and closed by the caller. ``cache_bytes``: bound of the cache of
+        decrypted entries."""
+        self._physical = physical
+        self._cipher = cipher
+        self._cache = Cache(cache_bytes)
+        self._pending: dict[str, _Pending] = {}
+        self._flights: deque[_Flight] = deque()
+        self._loads: dict[str, _Load] = {}
+        self._scans: set[_Scan] = set()
+        self._sequence = 0
+        self._active: dict[Transaction, None] = {}  # by _start, the oldest first
+        self._history: deque[_Change] = deque()  # of all commits after the oldest active _start
+        self._changed: dict[str, int] = {}  # key -> the last change in _history that has it
+        self._floor = 0  # what happened up to here is not in _history and counts as a change
+
+    # Reading
+
+    async def get(self, key: str) -> bytes | None:
+        """The durable value. Does not suspend when it is cached."""
+        while True:
+            value: bytes | None = self._cache.get(key)
+            if value is not MISSING:
+                return value
+            entry = self._pending.get(key)
+            if entry is not None:
+                if entry.sealed:
+                    assert entry.old is not None
+                    entry.old = self._cipher.decrypt(key, entry.old)
+                    entry.sealed = False
+                return entry.old
+            load = self._loads.get(key)
+            if load is None:
+                load = self._loads[key] = _Load()
+            load.readers += 1
+            try:
+                sealed = await self._fetch(key)
+            finally:
+                load.readers -= 1
+                if not load.readers and self._loads.get(key) is load:
+                    del self._loads[key]
+            if not load.stale:
+                value = None if sealed is None else self._cipher.decrypt(key, sealed)
+                self._cache.put(key, value)
+                return value
+
+    async def list(self, prefix: str = "", after: str = "", limit: int = 0) -> Names:
+        """The durable children of ``prefix``, as ``ReadView.list``."""
+        return await self._list(prefix, after, limit, None)
+
+    def put(self, key: str, value: bytes) -> None:
+        """Raises ReadOnlyStorage: only transactions write."""
+        raise ReadOnlyStorage("a request that is not marked as writing tried to write")
+
+    def delete(self, key: str) -> None:
+        """Raises ReadOnlyStorage: only transactions write."""
+        raise ReadOnlyStorage("a request that is not marked as writing tried to delete")
+
+    async def _fetch(self, key: str) -> bytes | None:
+        if not key.isascii():
+            _check(key)
+        return await self._physical.get(key)
+
+    async def _list(self, prefix: str, after: str, limit: int, txn: Transaction | None) -> Names:
+        if not prefix.isascii() or not after.isascii():
+            _check(prefix + after)
+        while True:
+            pending = {k: e.old is not None for k, e in self._pending.items() if k.startswith(prefix)}
+            scan = _Scan(prefix, pending)
+            own = {} if txn is None else {k: v for k, v in txn._writes.items() if k.startswith(prefix)}
+            # Every overlaid key takes away one name at most: with that many more, enough remain.
+            spare = len(scan.present) + len(own)
+            self._scans.add(scan)
+            try:
+                names = await self._physical.list(prefix, after, limit + spare if limit else 0)
+            finally:
+                self._scans.discard(scan)
+            if not scan.stale and (not limit or len(scan.present) + len(own) <= spare):
+                break
+        present = scan.present
+        if txn is not None:
+            for key, entry in self._pending.items():
+                if key.startswith(prefix):
+                    present[key] = entry.new is not None
+                    txn._rests_on(entry.flight)
+            for key, value in own.items():
+                present[key] = value is not None
+        if not present:
+            return names
+        overlay: dict[str, bool] = {}
+        for key, there in present.items():
+            name = child(prefix, key)
+            if name > after:
+                overlay[name] = there or overlay.get(name, False)
+        shown = set(names)
+        for name, there in overlay.items():
+            if there:
+                shown.add(name)
+            elif name in shown and not (name.endswith("/") and await self._list(prefix + name, "", 1, txn)):
+                shown.discard(name)  # a folder may have other keys than those it is known to have lost
+        merged = sorted(shown)
+        return merged[:limit] if limit else merged
+
+    # Transactions
+
+    def begin(self) -> Transaction:
+        """A new transaction. Give it back to ``commit``, or to ``end`` if it is not to be committed."""
+        txn = Transaction(self, self._sequence)
+        self._active[txn] = None
+        return txn
+
+    def end(self, txn: Transaction) -> None:
+        """Forget ``txn``; nothing of it is stored unless it was committed. May be called twice."""
+        self._active.pop(txn, None)
+        self._trim()
+
+    async def run(self, handler: Callable[[Transaction], Awaitable[T]], attempts: int = ATTEMPTS) -> T:
+        """Run ``handler`` in a transaction and commit it; again with a fresh one after a Conflict.
+
+        An error of the handler stores nothing, and is raised once what the handler had read is
+        durable. Raises Unavailable after ``attempts`` conflicts in a row.
+        """
+        for _ in range(attempts):
+            txn = self.begin()
+            try:
+                try:
+                    result = await handler(txn)
+                except Conflict:
+                    raise
+                except Exception:
+                    txn.rollback()
+                    await self.commit(txn)
+                    raise
+                await self.commit(txn)
+                return result
+            except Conflict:
+                continue
+            finally:
+                self.end(txn)
+        raise Unavailable(
+            f"gave up after {attempts} attempts: other requests kept changing what this one reads; try again later"
+        )
+
+    async def commit(self, txn: Transaction) -> None:
+        """Store the writes of ``txn`` at once, and return when they are durable and visible.
+
+        Without writes (or after ``rollback``): return when all it has read is durable.
+
+        Raises Conflict if something it has read was changed meanwhile (nothing is stored: run it
+        again), and StoreError if the physical store failed. Cancelling the caller does not take
+        back a batch that was already given to the physical store.
+        """
+        if txn not in self._active:
+            raise RuntimeError("this transaction has already ended")
+        if not txn.writes:
+            self.end(txn)
+            await self._confirm(txn)
+            return
+        try:
+            replaced = await self._replaced(txn)
+            # From here to the physical store's commit() nothing may suspend.
+            if not self._valid(txn):
+                raise Conflict("another request changed what this one has read")
+            flight = self._launch(txn, replaced)
+        finally:
+            self.end(txn)
+        await self._wait(flight)
+
+    def invalidate(self, keys: Iterable[str] | None = None) -> None:
+        """``keys`` (None: everything) were changed in the physical store by someone else, such as a
+        Raft leader: forget what is cached, and let transactions that read them run again."""
+        self._sequence += 1
+        if keys is None:
+            self._cache.clear()
+            self._changed.clear()
+            self._history.clear()
+            self._floor = self._sequence
+            stale = list(self._loads)
+        else:
+            stale = list(keys)
+            for key in stale:
+                self._cache.discard(key)
+            self._record(stale, stale)
+        for key in stale:
+            self._spoil(key)
+        for scan in self._scans:
+            scan.stale = scan.stale or keys is None or any(key.startswith(scan.prefix) for key in stale)
+
+    async def _replaced(self, txn: Transaction) -> dict[str, tuple[int, bytes | None]]:
+        """Fetch the stored form of what ``txn`` overwrites, where it is not known otherwise: key ->
+        (sequence number at which it held, ciphertext). Read-only requests need it while the commit
+        is in flight. On return everything is known, with no suspension since."""
+        fetched: dict[str, tuple[int, bytes | None]] = {}
+        while True:
+            self._settle()
+            known = (txn._reads, self._pending, self._cache, fetched)
+            missing = [key for key in txn._writes if not any(key in place for place in known)]
+            if not missing:
+                return fetched
+            for key in missing:
+                if key not in self._pending:
+                    sequence = self._sequence
+                    fetched[key] = sequence, await self._fetch(key)
+            fetched = {k: v for k, v in fetched.items() if self._changed.get(k, self._floor) <= v[0]}
+
+    def _launch(self, txn: Transaction, replaced: dict[str, tuple[int, bytes | None]]) -> _Flight:
+        encrypt = self._cipher.encrypt
+        writes = txn._writes
+        batch = {key: None if value is None else encrypt(key, value) for key, value in writes.items()}
+        if batch:
+            done: asyncio.Future[None] = asyncio.ensure_future(self._physical.commit(batch))
+        else:
+            done = asyncio.get_running_loop().create_future()
+            done.set_result(None)
+        self._sequence += 1
+        flight = _Flight(self._sequence, writes, txn._callbacks, done)
+        members = []
+        for key, value in writes.items():
+            entry = self._pending.get(key)
+            if entry is not None:
+                before = entry.new
+                entry.new, entry.flight = value, flight
+            else:
+                before, sealed = txn._reads.get(key, MISSING), False
+                if before is MISSING:
+                    before = self._cache.get(key)
+                if before is MISSING:
+                    before = replaced[key][1]
+                    sealed = before is not None
+                self._pending[key] = _Pending(before, sealed, value, flight)
+                for scan in self._scans:
+                    if key.startswith(scan.prefix):
+                        scan.present.setdefault(key, before is not None)
+            if (before is None) != (value is None):
+                members.append(key)
+            if self._loads:
+                self._spoil(key)
+        self._active.pop(txn)
+        self._record(writes, members)
+        self._flights.append(flight)
+        if done.done():
+            self._settle()
+        if not flight.settled:
+            done.add_done_callback(self._landed)
+        return flight
+
+    def _landed(self, done: asyncio.Future[None]) -> None:
+        _error(done)  # retrieved even where an earlier failure has already decided
+        self._settle()
+
+    def _settle(self) -> None:
+        """Make visible what has become durable, in commit order, up to the first still in flight."""
+        while self._flights and self._flights[0].done.done():
+            flight = self._flights[0]
+            error = _error(flight.done)
+            if error is not None:
+                self._abort(error)
+                return
+            self._flights.popleft()
+            for key, value in flight.writes.items():
+                entry = self._pending[key]
+                if entry.flight is flight:
+                    del self._pending[key]
+                else:
+                    entry.old, entry.sealed = value, False
+                self._cache.put(key, value)
+                for scan in self._scans:
+                    if key.startswith(scan.prefix):
+                        scan.present[key] = value is not None
+            for callback in flight.callbacks:
+                try:
+                    callback()
+                except Exception as problem:
+                    asyncio.get_running_loop().call_exception_handler(
+                        {"message": "a callback of a committed transaction failed", "exception": problem}
+                    )
+            _release(flight, None)
+
+    def _abort(self, error: BaseException) -> None:
+        """A batch failed, and by the physical store's contract all behind it: the durable state is
+        the present again, and whoever has read what is now gone conflicts."""
+        failed = list(self._flights)
+        self._flights.clear()
+        self._pending.clear()
+        self._sequence += 1
+        gone = {key: None for flight in failed for key in flight.writes}
+        for key in gone:
+            self._cache.discard(key)  # should the store not know whether it wrote, it will be asked
+        self._record(gone, gone)
+        for flight in failed:
+            _release(flight, error)
+
+    async def _confirm(self, txn: Transaction) -> None:
+        flight = txn._depends
+        if flight is not None:
+            try:
+                await self._wait(flight)
+            except StoreError as error:
+                raise Conflict("what this request has read was never stored") from error
+
+    async def _wait(self, flight: _Flight) -> None:
+        if not flight.settled:
+            waiter = asyncio.get_running_loop().create_future()
+            flight.waiters.append(waiter)
+            await waiter
+        if flight.error is not None:
+            raise StoreError(str(flight.error)) from flight.error
+
+    def _spoil(self, key: str) -> None:
+        load = self._loads.pop(key, None)
+        if load is not None:
+            load.stale = True
+
+    # Conflicts
+
+    def _valid(self, txn: Transaction) -> bool:
+        """Whether all that ``txn`` has read holds in the present state."""
+        changed, floor, start = self._changed, self._floor, txn._start
+        for key in txn._reads:
+            if changed.get(key, floor) > start:
+                return False
+        return not (txn._windows and self._touched(txn._windows, start))
+
+    def _touched(self, windows: Sequence[_Window], since: int) -> bool:
+        if since < self._floor:
+            return True
+        for change in reversed(self._history):
+            if change.sequence <= since:
+                break
+            if any(window.shows(key) for key in change.members for window in windows):
+                return True
+        return False
+
+    def _extend(self, txn: Transaction) -> None:
+        """Move ``txn`` on to the present; raises Conflict if what it has read does not hold there."""
+        if not self._valid(txn):
+            raise Conflict("another request changed what this one has read")
+        txn._start = self._sequence
+        if txn in self._active:
+            del self._active[txn]  # it is the youngest now
+            self._active[txn] = None
+
+    def _record(self, keys: Iterable[str], members: Iterable[str]) -> None:
+        """Remember a change under the present sequence number for as long as someone may ask."""
+        if not self._active:
+            return
+        self._history.append(_Change(self._sequence, keys, members))
+        for key in keys:
+            self._changed[key] = self._sequence
+        if len(self._history) > _HISTORY:
+            self._floor = self._history[0].sequence
+            self._forget()
+
+    def _trim(self) -> None:
+        if not self._history:
+            return
+        oldest = next(iter(self._active), None)
+        if oldest is None:
+            self._history.clear()
+            self._changed.clear()
+            return
+        while self._history and self._history[0].sequence <= oldest._start:
+            self._forget()
+
+    def _forget(self) -> None:
+        change = self._history.popleft()
+        for key in change.keys:
+            if self._changed.get(key) == change.sequence:
+                del self._changed[key]
+
+
+class PrefixView:
+    """Part of a view as a whole one: what an engine sees of the store under its mount."""
+
+    __slots__ = ("_prefix", "_view")
+
+    def __init__(self, view: View, prefix: str) -> None:
+        """``prefix``: empty, or ending in ``/``."""
+        self._view = view
+        self._prefix = prefix
+
+    def get(self, key: str) -> Coroutine[Any, Any, bytes | None]:
+        return self._view.get(self._prefix + key)
+
+    def list(self, prefix: str = "", after: str = "", limit: int = 0) -> Coroutine[Any, Any, Names]:
+        return self._view.list(self._prefix + prefix, after, limit)
+
+    def put(self, key: str, value: bytes) -> None:
+        self._view.put(self._prefix + key, value)
+
+    def delete(self, key: str) -> None:
+        self._view.delete(self._prefix + key)
+
+
+def _check(key: str) -> None:
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest("a path must be valid UTF-8 text") from None
+
+
+def _error(done: asyncio.Future[None]) -> BaseException | None:
+    return StoreError("the commit was cancelled") if done.cancelled() else done.exception()
+
+
+def _release(flight: _Flight, error: BaseException | None) -> None:
+    flight.settled, flight.error = True, error
+    for waiter in flight.waiters:
+        if not waiter.done():
+            waiter.set_result(None)
