@@ -14,14 +14,18 @@ What it stores itself, beside the entries of its users:
 - ``core/root``: the root key, under the active term at the time it was made. A standby that is already
   unsealed reads the new root key from it after another node replaced it.
 
-How the root key gets here is the seal's business: ``core/stored-root`` and the rest of ``core/`` that
-``server/seal`` writes. It hands them in as ``extra``, because each change is one atomic batch.
+How the root key gets here is the seal's business: ``server/seal`` keeps it at ``core/stored-root``,
+wrapped. What it has to write with a change of keyring it hands in here, so that each change is one
+atomic batch: ``raw`` as it stands, ``entries`` as plaintext to encrypt.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -36,6 +40,7 @@ ROOT = "core/root"
 _VERSION = 1
 _HEADER_SIZE = 5
 _NONCE_SIZE = 12
+_NOTHING: Mapping[str, bytes] = MappingProxyType({})
 OVERHEAD = _HEADER_SIZE + _NONCE_SIZE + 16
 """Bytes an entry is longer than its plaintext."""
 
@@ -87,6 +92,7 @@ class Barrier:
         self._active: AESGCM | None = None
         self._active_header = b""
         self._encryptions = 0
+        self._changing = asyncio.Lock()
 
     @property
     def sealed(self) -> bool:
@@ -125,13 +131,15 @@ class Barrier:
     async def initialized(self) -> bool:
         return await self.physical.get(KEYRING) is not None
 
-    async def initialize(self, root_key: bytes, now: float, extra: Mapping[str, bytes]) -> None:
-        """Store a first keyring, with ``extra`` (as it stands), and open. The store has none yet."""
+    async def initialize(
+        self, root_key: bytes, now: float, raw: Batch = _NOTHING, entries: Mapping[str, bytes] = _NOTHING
+    ) -> None:
+        """Store a first keyring, and open. The store has none yet."""
         assert not await self.initialized(), "a keyring is made once"
-        await self._replace(Keyring.generate(root_key, now, self._random_bytes), extra)
+        await self._store(Keyring.generate(root_key, now, self._random_bytes), raw, entries)
 
     async def unseal(self, root_key: bytes) -> None:
-        """Open with the root key; raises WrongRootKey and stays as it was if it is not the one."""
+        """Open with the root key; raises WrongRootKey if it is not the one, and stays as it was."""
         self._install(await self._read(root_key))
 
     def seal(self) -> None:
@@ -146,40 +154,38 @@ class Barrier:
         Raises WrongRootKey when the root key was replaced more than once, or under a term that this
         node never saw: the node must then be sealed, and unsealed again.
         """
-        root_key = self.keyring.root_key
-        try:
-            keyring = await self._read(root_key)
-        except WrongRootKey:
-            stored = await self.physical.get(ROOT)
-            if stored is None:
-                raise
+        async with self._changing:
             try:
-                root_key = self.decrypt(ROOT, stored)
-            except CorruptEntry:
-                raise WrongRootKey from None
-            keyring = await self._read(root_key)
-        if not self.sealed:  # sealed while the store was read: stay so
-            self._install(keyring)
+                keyring = await self._read(self.keyring.root_key)
+            except WrongRootKey:
+                stored = await self.physical.get(ROOT)
+                if stored is None:
+                    raise
+                try:
+                    root_key = self.decrypt(ROOT, stored)
+                except CorruptEntry:
+                    raise WrongRootKey from None
+                keyring = await self._read(root_key)
+            if not self.sealed:  # sealed while the store was read: stay so
+                self._install(keyring)
 
     async def rotate(self, now: float) -> int:
         """Replace the active term; gives the new one's number."""
-        keyring = self.keyring.with_encryptions(self._encryptions).rotate(now, self._random_bytes)
-        await self._replace(keyring)
-        return keyring.active
+        return (await self._change(lambda keyring: keyring.rotate(now, self._random_bytes))).active
 
-    async def rekey(self, root_key: bytes, extra: Batch) -> None:
-        """Replace the root key. ``extra`` has to hold the new one, wrapped by the seal."""
-        current = self.keyring.with_encryptions(self._encryptions)
-        await self._replace(Keyring(root_key, current.terms, current.active, current.rotation), extra)
+    async def rekey(
+        self, root_key: bytes, raw: Batch = _NOTHING, entries: Mapping[str, bytes] = _NOTHING
+    ) -> None:
+        """Replace the root key. ``raw`` has to hold the new one, wrapped by the seal."""
+        await self._change(lambda keyring: replace(keyring, root_key=root_key), raw, entries)
 
     async def configure_rotation(self, rotation: RotationConfig) -> None:
-        current = self.keyring.with_encryptions(self._encryptions)
-        await self._replace(Keyring(current.root_key, current.terms, current.active, rotation))
+        await self._change(lambda keyring: replace(keyring, rotation=rotation))
 
     async def store_encryptions(self) -> None:
         """Store the count of encryptions, if it has grown."""
         if self._encryptions != self.keyring.active_term.encryptions:
-            await self._replace(self.keyring.with_encryptions(self._encryptions))
+            await self._change(lambda keyring: keyring)
 
     def rotation_due(self, now: float) -> bool:
         return self.keyring.rotation_due(now, self._encryptions)
@@ -193,22 +199,37 @@ class Barrier:
         except CorruptEntry:
             raise WrongRootKey from None
 
-    async def _replace(self, keyring: Keyring, extra: Batch | None = None) -> None:
+    async def _change(
+        self,
+        change: Callable[[Keyring], Keyring],
+        raw: Batch = _NOTHING,
+        entries: Mapping[str, bytes] = _NOTHING,
+    ) -> Keyring:
+        """One change of keyring at a time, and none half done: a caller that is cancelled leaves it
+        running, for a keyring in memory older than the stored one would overwrite it."""
+
+        async def run() -> Keyring:
+            async with self._changing:
+                keyring = change(self.keyring.with_encryptions(self._encryptions))
+                await self._store(keyring, raw, entries)
+                return keyring
+
+        return await asyncio.shield(run())
+
+    async def _store(self, keyring: Keyring, raw: Batch, entries: Mapping[str, bytes]) -> None:
         """Store ``keyring``, then use it: nothing is encrypted under a term that could be lost."""
-        root_key, random_bytes = keyring.root_key, self._random_bytes
-        batch = dict(extra or {})
-        batch[KEYRING] = encrypt_entry(
-            AESGCM(root_key), _header(0), KEYRING, keyring.dump(), random_bytes(_NONCE_SIZE)
-        )
-        active = AESGCM(keyring.active_term.key)
         previous = self._keyring
-        if previous is None or previous.root_key != root_key:
-            batch[ROOT] = encrypt_entry(
-                active, _header(keyring.active), ROOT, root_key, random_bytes(_NONCE_SIZE)
-            )
+        batch = {**raw, KEYRING: self._entry(0, keyring.root_key, KEYRING, keyring.dump())}
+        if previous is None or previous.root_key != keyring.root_key:
+            entries = {**entries, ROOT: keyring.root_key}
+        for key, plaintext in entries.items():
+            batch[key] = self._entry(keyring.active, keyring.active_term.key, key, plaintext)
         await self.physical.commit(batch)
         if self._keyring is previous:  # not sealed meanwhile
             self._install(keyring)
+
+    def _entry(self, term: int, term_key: bytes, key: str, plaintext: bytes) -> bytes:
+        return encrypt_entry(AESGCM(term_key), _header(term), key, plaintext, self._random_bytes(_NONCE_SIZE))
 
     def _install(self, keyring: Keyring) -> None:
         if self._keyring is None or self._keyring.active != keyring.active:

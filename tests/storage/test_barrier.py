@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from hypothesis import given
-from hypothesis import strategies as st
-
 from caveau.framework.errors import Sealed, StoreError
 from caveau.storage.barrier import (
     KEYRING,
@@ -20,6 +16,9 @@ from caveau.storage.barrier import (
 )
 from caveau.storage.inmem import InmemStore
 from caveau.storage.keyring import MAX_OPERATIONS, RotationConfig
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from hypothesis import given
+from hypothesis import strategies as st
 
 ROOT_KEY = bytes(range(32))
 NOW = 1_750_000_000.0
@@ -35,7 +34,7 @@ async def store() -> InmemStore:
 @pytest.fixture
 async def barrier(store: InmemStore) -> Barrier:
     barrier = Barrier(store)
-    await barrier.initialize(ROOT_KEY, NOW, {})
+    await barrier.initialize(ROOT_KEY, NOW)
     return barrier
 
 
@@ -102,7 +101,7 @@ async def test_moved_entry_is_noticed(barrier: Barrier) -> None:
 @given(st.text(st.characters(codec="utf-8"), max_size=40), st.binary(max_size=200))
 async def test_round_trip(key: str, plaintext: bytes) -> None:
     barrier = Barrier(InmemStore())
-    await barrier.initialize(ROOT_KEY, NOW, {})
+    await barrier.initialize(ROOT_KEY, NOW)
     assert barrier.decrypt(key, barrier.encrypt(key, plaintext)) == plaintext
 
 
@@ -158,8 +157,11 @@ async def test_rotation_keeps_old_entries_readable(store: InmemStore, barrier: B
 
 async def test_rekey_replaces_the_root_key(store: InmemStore, barrier: Barrier) -> None:
     entry = barrier.encrypt("a", b"x")
-    await barrier.rekey(b"n" * 32, {"core/stored-root": b"wrapped"})
+    await barrier.rekey(b"n" * 32, {"core/stored-root": b"wrapped"}, {"core/other": b"plain"})
     assert await store.get("core/stored-root") == b"wrapped"
+    other = await store.get("core/other")
+    assert other is not None
+    assert barrier.decrypt("core/other", other) == b"plain"
     assert barrier.decrypt("a", entry) == b"x"
     again = Barrier(store)
     with pytest.raises(WrongRootKey):
@@ -180,7 +182,7 @@ class FailingStore(InmemStore):
 async def test_a_term_that_could_not_be_stored_is_not_used() -> None:
     store = FailingStore()
     barrier = Barrier(store)
-    await barrier.initialize(ROOT_KEY, NOW, {})
+    await barrier.initialize(ROOT_KEY, NOW)
     store.failing = True
     with pytest.raises(StoreError, match="disk full"):
         await barrier.rotate(NOW)
@@ -227,7 +229,7 @@ async def test_standby_follows_rotations_and_a_rekey(store: InmemStore, barrier:
     await standby.reload()
     entry = barrier.encrypt("a", b"2")
     assert standby.decrypt("a", entry) == b"2"
-    await barrier.rekey(b"n" * 32, {})
+    await barrier.rekey(b"n" * 32)
     await standby.reload()
     assert standby.keyring == barrier.keyring
     await barrier.rotate(NOW)
@@ -239,6 +241,6 @@ async def test_standby_that_missed_too_much_says_so(store: InmemStore, barrier: 
     standby = Barrier(store)
     await standby.unseal(ROOT_KEY)
     await barrier.rotate(NOW)
-    await barrier.rekey(b"n" * 32, {})
+    await barrier.rekey(b"n" * 32)
     with pytest.raises(WrongRootKey):
         await standby.reload()

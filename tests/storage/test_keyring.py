@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from caveau.framework.errors import InvalidRequest, StoreError
 from caveau.storage.keyring import MAX_OPERATIONS, Keyring, RotationConfig, Term
+from hypothesis import given
+from hypothesis import strategies as st
 
 ROOT = bytes(range(32))
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from caveau.framework.errors import InvalidRequest
 from caveau.storage.shamir import _invert, _scale, combine, split
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def test_field_is_the_one_of_aes() -> None:
