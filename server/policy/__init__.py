@@ -1,0 +1,11 @@
+"""Policies: text to rules (`parse`), rules to decisions (`acl`), the built-in ones (`builtin`).
+
+Pure: values in, values out. Nothing here reads a store, a clock or a request.
+"""
+
+from .acl import ACL
+from .grant import Decision
+from .parse import Policy, Rule, parse_policy
+from .templating import Identity
+
+__all__ = ["ACL", "Decision", "Identity", "Policy", "Rule", "parse_policy"]
