@@ -1,0 +1,203 @@
+"""One HTTP exchange with the server: TCP, TLS or a Unix socket, by the standard library."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+_HTTP_TO_TLS = "server gave HTTP response to HTTPS client"
+
+
+class TransportError(Exception):
+    """No answer came. The message says why, and what to set where that is known."""
+
+
+class Address(NamedTuple):
+    """Where the server is: ``scheme`` is http, https or unix; ``prefix`` a path before ``/v1``."""
+
+    scheme: str
+    host: str
+    port: int
+    prefix: str
+    text: str
+
+    @property
+    def loopback(self) -> bool:
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+
+class TLS(NamedTuple):
+    """How to trust the server, and who we are."""
+
+    ca_cert: str = ""
+    ca_cert_pem: str = ""
+    ca_path: str = ""
+    client_cert: str = ""
+    client_key: str = ""
+    server_name: str = ""
+    skip_verify: bool = False
+
+    def context(self) -> ssl.SSLContext:
+        """Raises TransportError where a file is missing or no certificate."""
+        if bool(self.client_cert) != bool(self.client_key):
+            raise TransportError("a client certificate needs its key, and a key its certificate")
+        try:
+            own = self.ca_cert or self.ca_cert_pem or self.ca_path
+            context = ssl.create_default_context(
+                cafile=self.ca_cert or None,
+                cadata=None if self.ca_cert else self.ca_cert_pem or None,
+                capath=None,
+            )
+            if self.ca_path and not self.ca_cert:
+                _load_directory(context, self.ca_path)
+            if own and not context.get_ca_certs():
+                raise TransportError(f"no CA certificate in {self.ca_cert or self.ca_path or 'VAULT_CACERT_BYTES'}")
+            if self.client_cert:
+                context.load_cert_chain(self.client_cert, self.client_key)
+        except (OSError, ValueError) as e:
+            names = ", ".join(filter(None, (self.ca_cert, self.ca_path, self.client_cert, self.client_key)))
+            raise TransportError(f"cannot load the TLS files ({names}): {e}") from e
+        if self.skip_verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+
+class Response(NamedTuple):
+    status: int
+    headers: dict[str, str]  # names in lower case
+    body: bytes
+
+
+def parse_address(text: str) -> Address:
+    """Raises TransportError where ``text`` is no address."""
+    if text.startswith("unix://"):
+        return Address("unix", unquote(text.removeprefix("unix://")), 0, "", "http://localhost")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as e:
+        raise TransportError(f'parse "{text}": {e}') from e
+    if not parts.scheme or "://" not in text:
+        raise TransportError(f'parse "{text}": an address starts with http://, https:// or unix://')
+    if parts.scheme not in ("http", "https"):
+        raise TransportError(f'unsupported protocol scheme "{parts.scheme}"')
+    if not parts.hostname:
+        raise TransportError(f'parse "{text}": no host')
+    default = 443 if parts.scheme == "https" else 80
+    base = f"{parts.scheme}://{parts.netloc}"
+    return Address(parts.scheme, parts.hostname, port or default, parts.path.rstrip("/"), base)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float | None) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class _TLSConnection(http.client.HTTPSConnection):
+    """HTTPS whose certificate may be expected for another name than the one dialled."""
+
+    def __init__(self, address: Address, tls: TLS, timeout: float | None) -> None:
+        self._tls_context = tls.context()
+        self._server_name = tls.server_name or address.host
+        super().__init__(address.host, address.port, timeout=timeout, context=self._tls_context)
+
+    def connect(self) -> None:
+        http.client.HTTPConnection.connect(self)
+        self.sock = self._tls_context.wrap_socket(self.sock, server_hostname=self._server_name)
+
+
+def exchange(
+    address: Address, tls: TLS, method: str, target: str, headers: dict[str, str], body: bytes | None, timeout: float
+) -> Response:
+    """Send one request, read the whole answer. ``timeout`` is in seconds, 0 for none.
+
+    Raises TransportError.
+    """
+    limit = timeout or None
+    connection: http.client.HTTPConnection
+    if address.scheme == "unix":
+        connection = _UnixConnection(address.host, limit)
+    elif address.scheme == "https":
+        connection = _TLSConnection(address, tls, limit)
+    else:
+        connection = http.client.HTTPConnection(address.host, address.port, timeout=limit)
+    try:
+        connection.request(method, target, body=body, headers=headers)
+        answer = connection.getresponse()
+        content = answer.read()
+    except ssl.SSLError as e:
+        raise TransportError(_tls_reason(e, address)) from e
+    except (http.client.HTTPException, ConnectionResetError) as e:
+        raise TransportError(_plain_reason(e, address)) from e
+    except TimeoutError as e:
+        raise TransportError(f"no answer within {timeout:g} seconds") from e
+    except OSError as e:
+        raise TransportError(_dial_reason(e, address)) from e
+    finally:
+        connection.close()
+    if answer.status == 400 and address.scheme == "http" and b"HTTP request to an HTTPS server" in content:
+        raise TransportError(_is_tls(address))
+    return Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, content)
+
+
+def _load_directory(context: ssl.SSLContext, directory: str) -> None:
+    """Trust every PEM file of ``directory``, whatever its name (OpenSSL itself wants hashed names)."""
+    import os
+
+    for name in sorted(os.listdir(directory)):
+        path = os.path.join(directory, name)
+        if os.path.isfile(path):
+            context.load_verify_locations(path)
+
+
+def _dial_reason(error: OSError, address: Address) -> str:
+    reason = (error.strerror or str(error)).lower()
+    if address.scheme == "unix":
+        return f"dial unix {address.host}: connect: {reason}"
+    if isinstance(error, socket.gaierror):
+        return f"dial tcp: lookup {address.host}: {reason}"
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"dial tcp {host}:{address.port}: connect: {reason}"
+
+
+def _tls_reason(error: ssl.SSLError, address: Address) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"tls: failed to verify certificate: {error.verify_message or error}"
+    if error.reason not in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"):
+        return f"tls: {error.reason or error}"
+    hint = f"\nThe server speaks plain HTTP. Set VAULT_ADDR={address.text.replace('https:', 'http:', 1)}"
+    return f"http: {_HTTP_TO_TLS}" + (hint if address.loopback else "")
+
+
+def _plain_reason(error: Exception, address: Address) -> str:
+    if address.scheme == "http" and address.loopback and _answers_tls(address):
+        return _is_tls(address)
+    return f"http: {error or type(error).__name__}"
+
+
+def _is_tls(address: Address) -> str:
+    hint = f"\nThe server speaks HTTPS. Set VAULT_ADDR={address.text.replace('http:', 'https:', 1)}"
+    return "http: server gave HTTPS response to HTTP client" + (hint if address.loopback else "")
+
+
+def _answers_tls(address: Address) -> bool:
+    """Whether a TLS handshake succeeds there; nothing is sent over it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with socket.create_connection((address.host, address.port), timeout=2) as plain:
+            context.wrap_socket(plain, server_hostname=address.host).close()
+    except OSError:
+        return False
+    return True
