@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 START_SECONDS = 30
@@ -119,15 +119,19 @@ def _from_config(argv: list[str], config: str) -> Iterator[Server]:
 
 CAVEAU = [sys.executable, "-m", "caveau"]
 
-# OpenBao closed the endpoints below without a token; Vault, and so Caveau, answers them by default.
-BAO_CONFIG = """
-storage "inmem" {}
+# OpenBao closed these endpoints to requests without a token; Vault, and so Caveau, answers them by default.
+_LISTENER_LIKE_VAULT = """
 listener "tcp" {
   address = "127.0.0.1:$PORT"
   tls_disable = true
   disable_unauthed_rekey_endpoints = false
   disable_unauthed_generate_root_endpoints = false
 }
+"""
+
+BAO_CONFIG = f"""
+storage "inmem" {{}}
+{_LISTENER_LIKE_VAULT}
 api_addr = "http://127.0.0.1:$PORT"
 """
 
@@ -147,6 +151,20 @@ disable_mlock = true
 def bao_server(*extra_args: str) -> contextlib.AbstractContextManager[Server]:
     """``bao server -dev`` with the root token ``root``."""
     return _dev([bao_binary()], *extra_args)
+
+
+@contextlib.contextmanager
+def bao_server_like_vault() -> Iterator[Server]:
+    """``bao_server()`` that answers ``sys/rekey`` and ``sys/generate-root`` without a token, as Vault does.
+
+    Only a listener can be told so, and not the one of ``-dev``: the address is that of a second listener.
+    """
+    port = free_port()
+    with _home() as home:
+        path = home / "listener.hcl"
+        path.write_text(_LISTENER_LIKE_VAULT.replace("$PORT", str(port)))
+        with bao_server(f"-config={path}") as server:
+            yield replace(server, address=f"http://127.0.0.1:{port}")
 
 
 def caveau_server(*extra_args: str) -> contextlib.AbstractContextManager[Server]:

@@ -1,0 +1,75 @@
+"""The differences of a replay as a table and as shares."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .compare import Difference
+from .intended import INTENDED, Intended
+from .replay import Observation
+
+
+@dataclass(slots=True)
+class Report:
+    """What a replay found, with the intended differences told apart.
+
+    Two answers *agree* when status, headers, keys, types and error texts are equal; values are a
+    second, stricter count.
+    """
+
+    observed: Sequence[Observation]
+    intended: Sequence[Intended] = INTENDED
+    unexplained: list[tuple[Observation, Difference]] = field(init=False)
+    unused: list[Intended] = field(init=False)
+
+    def __post_init__(self) -> None:
+        used: set[Intended] = set()
+        self.unexplained = []
+        for observation in self.observed:
+            for difference in observation.differences:
+                found = {i for i in self.intended if i.explains(observation.request, difference)}
+                used |= found
+                if not found:
+                    self.unexplained.append((observation, difference))
+        self.unused = [i for i in self.intended if i not in used]
+
+    @property
+    def agreeing_outright(self) -> float:
+        return 1 - sum(any(not d.of_value for d in o.differences) for o in self.observed) / len(self.observed)
+
+    def _disagreeing(self, *, values: bool) -> dict[int, Observation]:
+        return {id(o): o for o, d in self.unexplained if values or not d.of_value}
+
+    @property
+    def agreeing(self) -> float:
+        """The share of requests that agree but for intended differences."""
+        return 1 - len(self._disagreeing(values=False)) / len(self.observed)
+
+    @property
+    def agreeing_in_values(self) -> float:
+        return 1 - len(self._disagreeing(values=True)) / len(self.observed)
+
+    def summary(self) -> str:
+        lines = [f"{len(self.observed)} requests: {self.agreeing_outright:.2%} agree outright, "
+                 f"{self.agreeing:.2%} but for intended differences, {self.agreeing_in_values:.2%} in values too"]
+        asked = Counter(o.case.area for o in self.observed)
+        wrong = Counter(o.case.area for o in self._disagreeing(values=False).values())
+        lines += [f"  {area:16} {count:5} requests {1 - wrong[area] / count:8.2%}"
+                  for area, count in sorted(asked.items())]
+        lines += [f"  matches nothing: {entry.reason} ({entry.aspect})" for entry in self.unused]
+        return "\n".join(lines)
+
+    def table(self, limit: int | None = None) -> str:
+        """One row a difference: the request that showed it first, and how many others did."""
+        rows: dict[tuple[str, str, str, str], list[Observation]] = defaultdict(list)
+        for observation, difference in self.unexplained:
+            rows[observation.case.area, difference.aspect, difference.ours, difference.theirs].append(observation)
+        lines = []
+        for (area, aspect, ours, theirs), where in sorted(rows.items(), key=lambda r: (r[0][1][:5] == "value", r)):
+            more = f" (and {len(where) - 1} more)" if len(where) > 1 else ""
+            lines.append(f"{area} | {where[0].case.name} | {where[0].request.line[:120]}{more} | {aspect}"
+                         f" | ours: {ours[:160]!r} | theirs: {theirs[:160]!r}")
+        left = len(lines) - limit if limit is not None and len(lines) > limit else 0
+        return "\n".join([*lines[:limit], *([f"... {left} more rows"] if left else [])])
