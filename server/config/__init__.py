@@ -1,0 +1,30 @@
+"""The server's configuration: frozen values, read from HCL or JSON files and the environment."""
+
+from .address import join_address, split_address
+from .errors import ConfigError
+from .load import cluster_address, load, variable
+from .model import (
+    AuditConfig,
+    ListenerConfig,
+    SealConfig,
+    ServerConfig,
+    StorageConfig,
+    TelemetryConfig,
+    UserLockoutConfig,
+)
+
+__all__ = [
+    "AuditConfig",
+    "ConfigError",
+    "ListenerConfig",
+    "SealConfig",
+    "ServerConfig",
+    "StorageConfig",
+    "TelemetryConfig",
+    "UserLockoutConfig",
+    "cluster_address",
+    "join_address",
+    "load",
+    "split_address",
+    "variable",
+]
