@@ -102,8 +102,8 @@ def _json(ours: Any, theirs: Any, place: str, depth: int) -> list[Difference]:
         return found
     if isinstance(ours, list):
         if place.endswith("errors"):
-            mine, other = ("\n".join(even_out(str(e)) for e in side) for side in (ours, theirs))
-            return [Difference("error", mine, other)] if mine != other else []
+            said, told = ("\n".join(even_out(str(e)) for e in side) for side in (ours, theirs))
+            return [Difference("error", said, told)] if said != told else []
         found = []
         if len(ours) != len(theirs):
             found.append(Difference(f"value {where}[]", f"{len(ours)} items", f"{len(theirs)} items"))
