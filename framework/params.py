@@ -76,7 +76,8 @@ class Spec:
 class Params:
     """Base of every parameter class.
 
-    ``open = True`` on a subclass takes any other parameter too, unparsed, into ``extra`` (KV v1).
+    ``open = True`` on a subclass takes the whole body too, unparsed, as ``extra`` (KV v1); there a name
+    that the path captures is a field of the user's like any other.
     """
 
     open: ClassVar[bool] = False
@@ -134,22 +135,28 @@ class Params:
                 if spec.name not in captures:
                     values[spec.name] = spec.parse(key, body[key])
                     given.add(spec.name)
-            ignored = body.keys() - cls._known
             if cls.open:
-                attributes["extra"] = {key: value for key, value in body.items() if key not in captures}
-            elif ignored:
-                warnings.append(f"Endpoint ignored these unrecognized parameters: {_brackets(ignored)}")
-            if replaced := captures.keys() & body.keys():
-                warnings.append(
-                    "Endpoint replaced the value of these parameters with the values captured "
-                    f"from the endpoint's path: {_brackets(replaced)}"
-                )
+                attributes["extra"] = body
+            else:
+                warnings = _complaints(body.keys() - cls._known, captures.keys() & body.keys())
         for name in cls._required:
             if name not in values:
                 raise InvalidRequest(f"missing {name}")
         attributes.update(values)
         attributes["given"] = frozenset(given)
         return self, warnings
+
+
+def _complaints(ignored: typing.AbstractSet[str], replaced: typing.AbstractSet[str]) -> list[str]:
+    warnings = []
+    if ignored:
+        warnings.append(f"Endpoint ignored these unrecognized parameters: {_brackets(ignored)}")
+    if replaced:
+        warnings.append(
+            "Endpoint replaced the value of these parameters with the values captured "
+            f"from the endpoint's path: {_brackets(replaced)}"
+        )
+    return warnings
 
 
 def _brackets(names: typing.AbstractSet[str]) -> str:

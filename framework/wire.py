@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
+from .jsontext import dumps, loads
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Wire:
 
 
 _GO_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_GO_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_GO_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _MAX_SECONDS = (2**63 - 1) // 10**9  # Go's time.Duration, about 292 years
 _INT64 = 2**63
 
@@ -37,10 +37,18 @@ def parse_duration(raw: Any) -> float:
     """
     if isinstance(raw, bool) or not isinstance(raw, int | float | str):
         raise ValueError(f'expected a duration such as 30 or "1h", got {type_name(raw)}')
-    seconds = _duration_text(raw.strip()) if isinstance(raw, str) else float(raw)
+    seconds = _duration_text(raw.strip()) if isinstance(raw, str) else raw
     if not abs(seconds) <= _MAX_SECONDS:
         raise ValueError("duration is out of range: at most 292 years")
-    return seconds
+    return float(seconds)
+
+
+def format_duration(seconds: int) -> str:
+    """Seconds as Go prints a duration: ``"1h0m0s"``, ``"1m30s"``, ``"0s"``, ``"-5s"``."""
+    minutes, rest = divmod(abs(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{hours}h{minutes}m{rest}s" if hours else f"{minutes}m{rest}s" if minutes else f"{rest}s"
+    return f"-{text}" if seconds < 0 else text
 
 
 def _duration_text(text: str) -> float:
@@ -75,7 +83,7 @@ def _string(raw: Any) -> str:
     if isinstance(raw, bool):
         return "1" if raw else "0"
     if isinstance(raw, int | float):
-        return orjson.dumps(raw).decode()
+        return dumps(raw).decode()
     raise ValueError(f"expected type 'string', got {type_name(raw)}")
 
 
@@ -86,7 +94,7 @@ def _int(raw: Any) -> int:
         raw = int(raw)
     elif isinstance(raw, str):
         text = raw.strip()
-        if not re.fullmatch(r"[+-]?(0[xX][0-9a-fA-F]{1,16}|\d{1,20})|", text):
+        if not re.fullmatch(r"[+-]?(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})|", text):
             raise ValueError(f"cannot parse {text[:64]!r} as int")
         raw = int(text, 16 if "x" in text.lower() else 10) if text else 0
     if not isinstance(raw, int):
@@ -107,7 +115,8 @@ def parse_bool(raw: Any) -> bool:
         return raw != 0
     if isinstance(raw, str) and (raw in _BOOLS or not raw):
         return _BOOLS.get(raw, False)
-    raise ValueError(f"cannot parse {str(raw)[:64]!r} as bool")
+    shown = repr(raw[:64]) if isinstance(raw, str) else type_name(raw)
+    raise ValueError(f"cannot parse {shown} as bool")
 
 
 def _items(raw: Any) -> list[str]:
@@ -148,8 +157,8 @@ def _pairs(raw: Any) -> dict[str, str]:
     if isinstance(raw, str):
         if raw.lstrip().startswith("{"):
             try:
-                raw = orjson.loads(raw)
-            except orjson.JSONDecodeError as error:
+                raw = loads(raw.encode())
+            except ValueError as error:
                 raise ValueError("expected key=value pairs or a JSON object") from error
         else:
             raw = [raw] if raw else []
