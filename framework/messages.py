@@ -116,3 +116,4 @@ class Response:
     wrap_info: WrapInfo | None = None
     lease_id: str = ""
     renewable: bool = False
+    mount_type: str = ""

@@ -7,6 +7,7 @@ the transaction that gives the thing its end, so the two cannot come apart, and 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 from ..framework.storage import View
 from ..storage.store import Store, Transaction
@@ -45,7 +46,7 @@ class Expiry:
             if bucket > limit:
                 break
             for name in await self._store.list(root + bucket, limit=_BATCH):
-                await self._store.run(lambda txn, n=name, b=bucket: self._end(txn, root + b + n, n))
+                await self._store.run(partial(self._end, key=root + bucket + name, name=name))
                 ended += 1
         return ended
 

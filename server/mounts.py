@@ -83,8 +83,8 @@ class MountEntry:
 
     @classmethod
     def load(cls, raw: bytes) -> MountEntry:
-        values = orjson.loads(raw)
-        config = {k: tuple(v) if isinstance(v, list) else v for k, v in values.pop("config").items()}
+        values: dict[str, Any] = orjson.loads(raw)
+        config: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.pop("config").items()}
         return cls(config=MountConfig(**config), **values)
 
     def tuned(self, **changes: Any) -> MountEntry:
@@ -126,8 +126,8 @@ class Router:
     def add(self, mount: Mount) -> None:
         self._mounts[mount.point] = mount
 
-    def remove(self, point: str) -> Mount | None:
-        return self._mounts.pop(point, None)
+    def remove(self, point: str) -> None:
+        self._mounts.pop(point, None)
 
     def clear(self) -> None:
         self._mounts.clear()

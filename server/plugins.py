@@ -6,7 +6,10 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from .. import __version__
 from ..framework.errors import InvalidRequest
+
+OWN_VERSION = f"v{__version__}+builtin.caveau"
 
 GROUPS = {"secret": "caveau.engines", "auth": "caveau.auth", "storage": "caveau.storage", "seal": "caveau.seals"}
 

@@ -21,7 +21,8 @@ from typing import Any, Protocol
 import orjson
 
 from ..framework.clock import Clock
-from ..framework.errors import CaveauError, StoreError
+from ..framework.errors import CaveauError, InvalidRequest
+from ..framework.memo import Memo
 from ..framework.storage import ReadView, View
 from .expiry import Expiry
 
@@ -31,7 +32,6 @@ EXPIRY_KIND = "token"
 _ALPHABET = string.ascii_letters + string.digits
 _ID_LENGTH = 24
 _BATCH_KEY = "sys/token/batch"  # associated data of batch tokens
-_DECODED_LIMIT = 20_000
 
 
 def random_id(length: int = _ID_LENGTH) -> str:
@@ -80,7 +80,7 @@ class TokenEntry:
         return orjson.dumps({f.name: getattr(self, f.name) for f in fields(self) if f.name != "key"})
 
     @classmethod
-    def load(cls, raw: bytes, key: str) -> TokenEntry:
+    def load(cls, key: str, raw: bytes) -> TokenEntry:
         values: dict[str, Any] = orjson.loads(raw)
         values["policies"] = tuple(values["policies"])
         values["bound_cidrs"] = tuple(values["bound_cidrs"])
@@ -127,7 +127,7 @@ class TokenStore:
         self._cipher = cipher
         self._clock = clock
         self._expiry = expiry
-        self._decoded: dict[str, tuple[bytes, TokenEntry]] = {}
+        self._decoded = Memo(TokenEntry.load)
         self.on_revoke: list[Cleanup] = []
 
     def hash(self, text: str) -> str:
@@ -143,16 +143,7 @@ class TokenStore:
     async def by_key(self, view: ReadView, key: str) -> TokenEntry | None:
         """The token of this hash, expired or not."""
         raw = await view.get(self._id + key)
-        if raw is None:
-            return None
-        known = self._decoded.get(key)
-        if known is not None and known[0] is raw:  # the cache gives the same bytes until they change
-            return known[1]
-        entry = TokenEntry.load(raw, key)
-        if len(self._decoded) >= _DECODED_LIMIT:
-            self._decoded.clear()
-        self._decoded[key] = raw, entry
-        return entry
+        return None if raw is None else self._decoded(key, raw)
 
     async def by_accessor(self, view: ReadView, accessor: str) -> TokenEntry | None:
         """The live token of this accessor."""
@@ -178,7 +169,7 @@ class TokenStore:
     async def create(self, view: View, entry: TokenEntry, text: str = "") -> tuple[TokenEntry, str]:
         """Store a new token and give its text: ``text`` if given, else a random one.
 
-        The expiry index is written here too. A batch token is only encoded. Raises StoreError when
+        The expiry index is written here too. A batch token is only encoded. Raises InvalidRequest when
         the text is taken.
         """
         if entry.type == "batch":
@@ -186,7 +177,7 @@ class TokenStore:
         text = text or SERVICE_PREFIX + random_id()
         key = self.hash(text)
         if await view.get(self._id + key) is not None:
-            raise StoreError("cannot create a token with a duplicate ID")
+            raise InvalidRequest("cannot create a token with a duplicate ID")
         entry = replace(entry, key=key, accessor=entry.accessor or random_id())
         self._put(view, entry)
         pointer = orjson.dumps({"accessor": entry.accessor, "key": key})
@@ -224,27 +215,31 @@ class TokenStore:
 
         Its children die with it, or become orphans with ``spare_children``.
         """
-        entry = await self.by_key(view, key)
-        if entry is None:
+        doomed = [entry] if (entry := await self.by_key(view, key)) is not None else []
+        if not doomed:
             return False
-        children = await view.list(f"{self._parent}{key}/")
-        for child in children:
-            if spare_children:
-                orphan = await self.by_key(view, child)
-                if orphan is not None:
-                    self._put(view, replace(orphan, parent=""))
-                view.delete(f"{self._parent}{key}/{child}")
-            else:
-                await self.revoke(view, child)
-        view.delete(self._id + key)
+        for entry in doomed:  # grows while it is walked: a tree may be deeper than Python's stack
+            for child in await view.list(f"{self._parent}{entry.key}/"):
+                view.delete(f"{self._parent}{entry.key}/{child}")
+                below = await self.by_key(view, child)
+                if below is None:
+                    continue
+                if spare_children:
+                    self._put(view, replace(below, parent=""))
+                else:
+                    doomed.append(below)
+            await self._remove(view, entry)
+        return True
+
+    async def _remove(self, view: View, entry: TokenEntry) -> None:
+        view.delete(self._id + entry.key)
         view.delete(self._accessor + self.hash(entry.accessor))
         if entry.parent:
-            view.delete(f"{self._parent}{entry.parent}/{key}")
+            view.delete(f"{self._parent}{entry.parent}/{entry.key}")
         if entry.expire_time:
-            self._expiry.remove(view, entry.expire_time, EXPIRY_KIND, key)
+            self._expiry.remove(view, entry.expire_time, EXPIRY_KIND, entry.key)
         for cleanup in self.on_revoke:
             await cleanup(view, entry)
-        return True
 
     async def expire(self, view: View, key: str) -> None:
         """End a token whose time has come; one that was renewed meanwhile lives on."""
@@ -275,7 +270,7 @@ class TokenStore:
         body = text.removeprefix(BATCH_PREFIX)
         try:
             sealed = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
-            entry = TokenEntry.load(self._cipher.decrypt(_BATCH_KEY, sealed), "")
+            entry = TokenEntry.load("", self._cipher.decrypt(_BATCH_KEY, sealed))
         except (binascii.Error, ValueError, CaveauError):
             return None
         if entry.parent and self._live(await self.by_key(view, entry.parent)) is None:

@@ -1,0 +1,203 @@
+"""The server without its HTTP: sealed or unsealed, from start to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import orjson
+
+from .. import __version__
+from ..framework import Context, Engine, Response
+from ..framework.clock import Clock, SystemClock
+from ..framework.errors import InvalidRequest, Sealed, Unavailable, UnsupportedOperation
+from ..framework.storage import Physical
+from ..storage.barrier import Barrier
+from ..storage.seals import Seal
+from ..storage.store import Transaction
+from .cors import Cors
+from .mounts import MountEntry
+from .node import Node
+from .pipeline import Pipeline
+from .request import CoreRequest, Incoming
+from .seal import GenerateRoot, Hooks, Rekey, SealCore, initialize, maintain
+from .sys import System
+from .token_auth import TokenAuth
+
+if TYPE_CHECKING:
+    from .config import ServerConfig
+
+_log = logging.getLogger(__name__)
+
+BUILD_DATE = "2026-11-24T00:00:00Z"
+_CLUSTER_KEY = "core/cluster"
+_MAINTENANCE_SECONDS = 60.0
+
+
+class Core:
+    """One server on one physical store, which the caller has opened and will close."""
+
+    def __init__(self, config: ServerConfig, physical: Physical, seal: Seal, *, clock: Clock | None = None) -> None:
+        self.config = config
+        self.clock: Clock = clock or SystemClock()
+        self.physical = physical
+        self.storage_type = config.storage.type if config.storage else "inmem"
+        self.started = self.clock.time()
+        self.node: Node | None = None
+        self.cors = Cors()
+        self.cluster = {"cluster_name": "", "cluster_id": ""}
+        hooks = Hooks(
+            on_unseal=self._open,
+            on_seal=self._close,
+            create_root_token=self._create_root_token,
+            revoke_root_token=self._revoke_root_token,
+            cluster=lambda: self.cluster,
+        )
+        self.seal = SealCore(
+            physical,
+            seal,
+            hooks,
+            clock=self.clock,
+            version=__version__,
+            build_date=BUILD_DATE,
+            storage_type=self.storage_type,
+        )
+        self.rekey = Rekey(self.seal, "barrier")
+        self.rekey_recovery = Rekey(self.seal, "recovery")
+        self.generate_root = GenerateRoot(self.seal)
+        self.own_engines: dict[str, Callable[[Context], Engine]] = {
+            "system": lambda context: System(context, self),
+            "token": TokenAuth,
+        }
+        self._pipeline: Pipeline | None = None
+        self._system = System(Context("sys/", clock=self.clock), self)
+        self._open_while_sealed = frozenset(r.template for r in System.routes if r.sealed)
+        self._maintenance: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Open by itself, if the seal can."""
+        await self.seal.auto_unseal()
+
+    async def stop(self) -> None:
+        """Seal. Requests in flight have ended by now."""
+        await self.seal.seal()
+
+    @property
+    def sealed(self) -> bool:
+        return self.node is None
+
+    def check_open(self, path: str) -> None:
+        """Raise Sealed unless ``path`` can be answered now."""
+        if self.node is None and path.removeprefix("sys/") not in self._open_while_sealed:
+            raise Sealed
+
+    async def handle(self, incoming: Incoming) -> Response:
+        """Answer a request; raises CaveauError."""
+        if self._pipeline is not None:
+            return await self._pipeline.answer(incoming)
+        self.check_open(incoming.path)
+        op = "update" if incoming.op == "create" else incoming.op
+        path = incoming.path.removeprefix("sys/")
+        route, captures = System.match(op, path)
+        if not route.sealed:
+            raise Sealed
+        params, warnings = route.params.load(incoming.data, captures)
+        request = CoreRequest(op, path, _NoStorage(), incoming.data, incoming.id, "sys/", incoming=incoming)
+        answer = await getattr(self._system, route.handler)(request, params)
+        response: Response = answer if isinstance(answer, Response) else Response(data=answer)
+        response.warnings = [*warnings, *response.warnings]
+        return response
+
+    async def dev_init(self, root_token: str = "") -> tuple[str, str]:
+        """Initialize with one key, unseal, and mount KV v2 at ``secret/``: ``server -dev``.
+
+        Gives the unseal key (base64) and the root token.
+        """
+        made = await initialize(self.seal, secret_shares=1, secret_threshold=1)
+        key: str = made["keys_base64"][0]
+        await self.seal.unseal(key)
+        node = self.unsealed()
+        token: str = made["root_token"]
+        if root_token:
+            await node.create_root_token(root_token)
+            await self._revoke_root_token(token)
+            token = root_token
+        entry = MountEntry.new("secret/", "kv", options={"version": "2"}, description="key/value secret storage")
+        await node.store.run(lambda txn: node.enable(txn, entry, txn.on_commit))
+        return key, token
+
+    def unsealed(self) -> Node:
+        """The node; raises Sealed."""
+        if self.node is None:
+            raise Sealed
+        return self.node
+
+    # Hooks of the seal
+
+    async def _open(self, barrier: Barrier) -> None:
+        cache = 0 if self.config.disable_cache else self.config.cache_size * 512  # entries of about that many bytes
+        node = Node(self, barrier, self.physical, cache)
+        await node.open()
+        self.cluster = await node.store.run(self._identify)
+        raw = await node.store.get("core/cors")
+        self.cors = Cors.load(raw) if raw else Cors()
+        self._maintenance = asyncio.create_task(self._maintain(), name="barrier maintenance")
+        self.node, self._pipeline = node, Pipeline(node)
+        _log.info("unsealed; cluster %s", self.cluster["cluster_name"])
+
+    async def _close(self) -> None:
+        node, self.node, self._pipeline, self.cors = self.node, None, None, Cors()
+        if self._maintenance is not None:
+            self._maintenance.cancel()
+            await asyncio.gather(self._maintenance, return_exceptions=True)
+            self._maintenance = None
+        if node is not None:
+            await node.close()
+            with contextlib.suppress(Unavailable):
+                await self.seal.barrier.store_encryptions()
+            _log.info("sealed")
+
+    async def _identify(self, txn: Transaction) -> dict[str, str]:
+        raw = await txn.get(_CLUSTER_KEY)
+        known: dict[str, str] = orjson.loads(raw) if raw else {}
+        if not known:
+            name = self.config.cluster_name or f"vault-cluster-{secrets.token_hex(4)}"
+            known = {"cluster_name": name, "cluster_id": str(uuid.uuid4())}
+            txn.put(_CLUSTER_KEY, orjson.dumps(known))
+        return known
+
+    async def _create_root_token(self) -> str:
+        return await self.unsealed().create_root_token()
+
+    async def _revoke_root_token(self, token: str) -> None:
+        node = self.unsealed()
+        await node.store.run(lambda txn: node.tokens.revoke(txn, node.tokens.hash(token)))
+
+    async def _maintain(self) -> None:
+        while True:
+            await asyncio.sleep(_MAINTENANCE_SECONDS)
+            try:
+                await maintain(self.seal)
+            except Exception:
+                _log.exception("rotation of the barrier key failed; it is tried again")
+
+
+class _NoStorage:
+    """The storage of a sealed server: there is none."""
+
+    async def get(self, key: str) -> bytes | None:
+        raise Sealed
+
+    async def list(self, prefix: str = "", after: str = "", limit: int = 0) -> list[str]:
+        raise Sealed
+
+    def put(self, key: str, value: bytes) -> None:
+        raise Sealed
+
+    def delete(self, key: str) -> None:
+        raise Sealed

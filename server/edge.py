@@ -1,0 +1,317 @@
+"""HTTP in, HTTP out: the one place that knows methods, headers, bodies and status codes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import posixpath
+import urllib.parse
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from aiohttp import web
+
+from ..framework import Response, jsontext
+from ..framework.clock import rfc3339
+from ..framework.errors import (
+    CaveauError,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+    RequestTooLarge,
+    UnsupportedMediaType,
+    UnsupportedOperation,
+)
+from ..framework.wire import parse_bool, parse_duration
+from .cors import METHODS
+from .forwarded import client_address, client_certificate
+from .request import Incoming
+
+if TYPE_CHECKING:
+    from .config import ListenerConfig
+    from .core import Core
+
+_log = logging.getLogger(__name__)
+
+_OPS = {
+    "GET": "read", "POST": "update", "PUT": "update", "PATCH": "patch", "DELETE": "delete",
+    "LIST": "list", "SCAN": "scan", "HEAD": "header",
+}  # fmt: skip
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_HEAD_LIKE_GET = frozenset({"sys/health"})
+_FORM = "application/x-www-form-urlencoded"
+_MERGE_PATCH = "application/merge-patch+json"
+_COMMON = {
+    "Content-Type": "application/json",
+    "Cache-Control": "no-store",
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+    "X-Content-Type-Options": "nosniff",
+    "Server": "Caveau",
+}
+_ROOT_NAMESPACE = frozenset({"", "/", "root", "root/"})
+
+
+class Edge:
+    """Turns the HTTP requests of one listener into requests of the core, and responses into HTTP."""
+
+    def __init__(self, core: Core, listener: ListenerConfig) -> None:
+        self._core = core
+        self._listener = listener
+        self._max_body = listener.max_request_size
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request; raises only when the client has gone."""
+        request_id = _request_id()
+        cors: dict[str, str] = {}
+        try:
+            if (origin := request.headers.get("Origin")) is not None or request.method == "OPTIONS":
+                cors, preflight = self._cross_origin(request, origin)
+                if preflight:
+                    return web.Response(headers=_COMMON | cors)
+            incoming = await self._incoming(request, request_id)
+            if isinstance(incoming, web.Response):
+                return incoming
+            answer = _render(await self._core.handle(incoming), request_id)
+        except CaveauError as error:
+            if error.status >= 500 and error.status != 503:
+                _log.error("request %s failed: %s", request_id, error)
+            answer = _render_error(error, request_id)
+        except (ConnectionError, web.HTTPException):
+            raise
+        except Exception:
+            _log.exception("request %s failed", request_id)
+            answer = _errors(500, [f"internal error: the server log has details under request id {request_id}"])
+        answer.headers.update(cors)
+        if self._listener.custom_response_headers:
+            answer.headers.update(self._listener.response_headers(answer.status))
+        return answer
+
+    def _cross_origin(self, request: web.BaseRequest, origin: str | None) -> tuple[dict[str, str], bool]:
+        """Headers for a request from another origin, and whether it is a preflight; raises PermissionDenied."""
+        cors = self._core.cors
+        preflight = request.method == "OPTIONS"
+        if not cors.enabled or not origin:
+            if preflight:
+                raise InvalidRequest("cannot handle internal-only request operation")
+            return {}, False
+        if not cors.allows(origin):
+            raise PermissionDenied("origin not allowed")
+        headers = cors.answer_headers(origin)
+        if not preflight:
+            return headers, False
+        wanted = request.headers.get("Access-Control-Request-Method")
+        if wanted is None:
+            raise InvalidRequest("cannot handle internal-only request operation")
+        if wanted not in METHODS:
+            raise UnsupportedOperation("")
+        return headers | cors.preflight_headers(), True
+
+    async def _incoming(self, request: web.BaseRequest, request_id: str) -> Incoming | web.Response:
+        raw_path, _, query = request.raw_path.partition("?")
+        path = _path(raw_path)
+        if path is None:
+            return _redirect(raw_path, query)
+        method, headers = request.method, request.headers
+        op = _OPS.get(method)
+        if op is None:
+            raise UnsupportedOperation("")
+        if op == "header" and path in _HEAD_LIKE_GET:
+            op = "read"
+        data: dict[str, Any] = {}
+        if query:
+            data = _query(query)
+            if op == "read":
+                op = _read_flavour(data)
+            else:
+                data.pop("help", None)
+        if op in ("list", "scan") and not path.endswith("/"):
+            path += "/"
+        self._core.check_open(path)
+        if method in _WITH_BODY:
+            data = await self._body(request, method)
+        if (namespace := headers.get("X-Vault-Namespace")) is not None and namespace not in _ROOT_NAMESPACE:
+            raise NotFound("namespace not found")
+        token = headers.get("X-Vault-Token")
+        if not token and (authorization := headers.get("Authorization")) is not None:
+            scheme, _, credentials = authorization.partition(" ")
+            token = credentials if scheme == "Bearer" else ""
+        wrap_ttl = headers.get("X-Vault-Wrap-TTL")
+        return Incoming(
+            request_id,
+            op,
+            path,
+            token.strip() if token else "",
+            data,
+            headers,
+            None if wrap_ttl is None else _wrap_seconds(wrap_ttl),
+            client_address(request, self._listener),
+            client_certificate(request, self._listener),
+        )
+
+    async def _body(self, request: web.BaseRequest, method: str) -> dict[str, Any]:
+        content_type = request.headers.get("Content-Type", "")
+        media = content_type.partition(";")[0].strip().lower()
+        if method == "PATCH" and media != _MERGE_PATCH:
+            if not media:
+                raise InvalidRequest("mime: no media type")
+            raise UnsupportedMediaType(f"PATCH requires Content-Type of {_MERGE_PATCH}, provided {media[:128]}")
+        raw = await self._read(request)
+        start = raw.lstrip()[:1]
+        if not start:
+            return {}
+        if media == _FORM and start not in (b"{", b"["):
+            return _form(raw)
+        try:
+            data = jsontext.loads(raw)
+        except ValueError as error:
+            raise InvalidRequest(f"failed to decode JSON input: {error}") from None
+        if data is None:
+            return {}
+        if not isinstance(data, dict):
+            raise InvalidRequest("failed to decode JSON input: the body must be a JSON object")
+        return data
+
+    async def _read(self, request: web.BaseRequest) -> bytes:
+        """The body, at most ``max_request_size`` of it; raises RequestTooLarge."""
+        if not request.can_read_body:
+            return b""
+        length = request.content_length
+        if length is not None and length > self._max_body:
+            raise RequestTooLarge("http: request body too large")
+        chunks, size = [], 0
+        async for chunk in request.content.iter_any():
+            size += len(chunk)
+            if size > self._max_body:
+                raise RequestTooLarge("http: request body too large")
+            chunks.append(chunk)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _request_id() -> str:
+    """A random UUID (RFC 9562, version 4)."""
+    h = os.urandom(16).hex()
+    return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[ord(h[16]) & 3]}{h[17:20]}-{h[20:]}"
+
+
+def _path(raw: str) -> str | None:
+    """The decoded path below ``/v1/``; None when the client is to be sent to the clean form of it."""
+    if not raw.startswith("/v1/") or "//" in raw or "/." in raw:
+        if raw == "/" or posixpath.normpath(raw).lstrip("/") != raw.strip("/"):
+            return None
+        if not raw.startswith("/v1/"):
+            raise NotFound("")
+    path = raw[4:]
+    if "%" in path:
+        try:
+            path = urllib.parse.unquote(path, errors="strict")
+        except UnicodeDecodeError:
+            raise InvalidRequest("the path is not valid UTF-8") from None
+        if ".." in path and ".." in path.split("/"):
+            raise InvalidRequest("relative paths not supported")
+    if not path.isprintable() and any(ord(c) < 32 or ord(c) == 127 for c in path):
+        raise InvalidRequest("" if "\0" in path else "the path has control characters")
+    return path
+
+
+def _redirect(raw: str, query: str) -> web.Response:
+    clean = "/ui/" if raw == "/" else "/" + posixpath.normpath(raw).lstrip("/")
+    if raw.endswith("/") and not clean.endswith("/"):
+        clean += "/"
+    location = f"{clean}?{query}" if query else clean
+    return web.Response(status=307, headers=_COMMON | {"Location": location})
+
+
+def _query(query: str) -> dict[str, Any]:
+    try:
+        values = urllib.parse.parse_qs(query, keep_blank_values=True, errors="strict", max_num_fields=1000)
+    except ValueError:
+        raise InvalidRequest("the query is not valid: at most 1000 arguments, in UTF-8") from None
+    return {key: value[0] if len(value) == 1 else value for key, value in values.items()}
+
+
+def _form(raw: bytes) -> dict[str, Any]:
+    try:
+        values = urllib.parse.parse_qs(raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=10_000)
+    except ValueError:
+        raise InvalidRequest("the form is not valid: at most 10000 fields, in UTF-8") from None
+    return {key: ",".join(value) for key, value in values.items()}
+
+
+def _read_flavour(data: dict[str, Any]) -> str:
+    """What a GET asks for by its query: list, scan, help or read. The flags are taken out of ``data``."""
+    flags = {flag: data.pop(flag) for flag in ("list", "scan", "help") if flag in data}
+    for flag, raw in flags.items():
+        try:
+            wanted = parse_bool(raw[0] if isinstance(raw, list) else raw)
+        except ValueError:
+            if flag == "help":
+                continue
+            raise InvalidRequest("") from None
+        if wanted:
+            return flag
+    return "read"
+
+
+def _wrap_seconds(text: str) -> float:
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise InvalidRequest(f"error parsing X-Vault-Wrap-TTL header: {error}") from None
+    if seconds < 0:
+        raise InvalidRequest("error parsing X-Vault-Wrap-TTL header: the duration is negative")
+    return seconds
+
+
+def _render(response: Response, request_id: str) -> web.Response:
+    if response.body is not None:
+        headers = _COMMON | {"Content-Type": response.content_type} | response.headers
+        return web.Response(body=response.body, status=response.status or 200, headers=headers)
+    headers = _COMMON | response.headers if response.headers else _COMMON
+    data = response.data
+    if response.bare:
+        if data is None:
+            return web.Response(status=response.status or 204, headers=headers)
+        return web.Response(body=jsontext.dumps(data) + b"\n", status=response.status or 200, headers=headers)
+    empty = data is None and not response.auth and not response.warnings and response.wrap_info is None
+    if empty and not response.lease_id and response.status in (0, 204):
+        return web.Response(status=204, headers=headers)
+    envelope = _envelope(response, request_id)
+    if response.flat:
+        envelope = data | envelope
+    return web.Response(body=jsontext.dumps(envelope) + b"\n", status=response.status or 200, headers=headers)
+
+
+def _envelope(response: Response, request_id: str) -> dict[str, Any]:
+    wrap = response.wrap_info
+    return {
+        "request_id": "" if wrap else request_id,
+        "lease_id": response.lease_id,
+        "renewable": response.renewable,
+        "lease_duration": response.lease_duration,
+        "data": None if wrap else response.data,
+        "wrap_info": wrap
+        and {
+            "token": wrap.token,
+            "accessor": wrap.accessor,
+            "ttl": wrap.ttl,
+            "creation_time": rfc3339(wrap.creation_time),
+            "creation_path": wrap.creation_path,
+            **({"wrapped_accessor": wrap.wrapped_accessor} if wrap.wrapped_accessor else {}),
+        },
+        "warnings": response.warnings or None,
+        "auth": None if wrap else response.auth,
+        "mount_type": response.mount_type,
+    }
+
+
+def _render_error(error: CaveauError, request_id: str) -> web.Response:
+    if error.data is not None:
+        return _render(Response(data=error.data, status=error.status), request_id)
+    answer = _errors(error.status, error.messages)
+    if isinstance(error, RequestTooLarge):
+        answer.force_close()
+    return answer
+
+
+def _errors(status: int, messages: list[str]) -> web.Response:
+    return web.Response(body=orjson.dumps({"errors": messages}) + b"\n", status=status, headers=_COMMON)

@@ -1,0 +1,292 @@
+"""The unsealed server: everything that needs the barrier, built at unseal and dropped at seal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ..framework import Context, Engine, View
+from ..framework.clock import Clock
+from ..framework.errors import CaveauError, InvalidRequest
+from ..framework.storage import Physical
+from ..storage.barrier import Barrier
+from ..storage.store import PrefixView, Store, Transaction
+from . import plugins
+from .expiry import Expiry
+from .layout import ROOT, Namespace
+from .mounts import SINGLETONS, Mount, MountEntry, Router
+from .passwords import PasswordPolicies
+from .policies import PolicyStore
+from .policy import builtin
+from .tokens import EXPIRY_KIND, TokenEntry, TokenStore
+
+if TYPE_CHECKING:
+    from .core import Core
+
+_log = logging.getLogger(__name__)
+_PURGE_BATCH = 500
+_REAP_SECONDS = 1.0
+
+ALIASES = {"generic": ("kv", {}), "kv-v1": ("kv", {"version": "1"}), "kv-v2": ("kv", {"version": "2"})}
+"""Mount types that are another type with options."""
+
+
+@dataclass(frozen=True, slots=True)
+class MountSystem:
+    """What one mount's engine may ask of the server."""
+
+    node: Node
+    point: str
+
+    def default_ttl(self) -> int:
+        return self.node.ttls(self.point)[0]
+
+    def max_ttl(self) -> int:
+        return self.node.ttls(self.point)[1]
+
+    async def generate_password(self, policy: str) -> str:
+        return await self.node.passwords.generate(self.node.store, policy)
+
+
+class Node:
+    """Store, mounts, tokens and policies of an unsealed server."""
+
+    def __init__(self, core: Core, barrier: Barrier, physical: Physical, cache_bytes: int) -> None:
+        self.core = core
+        self.clock: Clock = core.clock
+        self.barrier = barrier
+        self.namespace: Namespace = ROOT
+        self.store = Store(physical, barrier, cache_bytes)
+        self.router = Router()
+        prefix = self.namespace.prefix
+        self.expiry = Expiry(self.store, prefix, {EXPIRY_KIND: self._expire_token})
+        self.policies = PolicyStore(prefix, self.clock)
+        self.passwords = PasswordPolicies(prefix)
+        self.tokens: TokenStore
+        self._reaper: asyncio.Task[None] | None = None
+        self._purges: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Load what is stored, and put in place what a new store lacks."""
+        prefix = self.namespace.prefix
+        salt = await self.store.run(self._salt)
+        self.tokens = TokenStore(prefix, salt, self.barrier, self.clock, self.expiry)
+        self.tokens.on_revoke.append(self._clear_cubbyhole)
+        await self.store.run(self._ensure_defaults)
+        for table in ("mounts", "auth"):
+            folder = f"{prefix}core/{table}/"
+            for name in await self.store.list(folder):
+                raw = await self.store.get(folder + name)
+                if raw is not None:
+                    await self._restore(MountEntry.load(raw))
+        self._reaper = asyncio.create_task(self._reap_forever(), name="expiry")
+
+    async def close(self) -> None:
+        """Stop background work and let the engines go."""
+        tasks = [task for task in (self._reaper, *self._purges) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for mount in self.router:
+            with contextlib.suppress(Exception):
+                await mount.engine.cleanup()
+        self.router.clear()
+
+    # What a new store gets
+
+    async def _salt(self, txn: Transaction) -> bytes:
+        key = f"{self.namespace.prefix}sys/token/salt"
+        salt = await txn.get(key)
+        if salt is None:
+            salt = secrets.token_bytes(32)
+            txn.put(key, salt)
+        return salt
+
+    async def _ensure_defaults(self, txn: Transaction) -> None:
+        prefix = self.namespace.prefix
+        if await txn.get(f"{prefix}sys/policy/default") is None:
+            self.policies.put(txn, "default", builtin.DEFAULT)
+        if not await txn.list(f"{prefix}core/mounts/", limit=1):
+            for entry in (
+                MountEntry.new(
+                    "cubbyhole/", "cubbyhole", local=True, description="per-token private secret storage"
+                ),
+                MountEntry.new(
+                    "sys/", "system", seal_wrap=True, description="system endpoints used for control, policy and debugging"
+                ),
+                MountEntry.new("token/", "token", table="auth", description="token based credentials"),
+            ):
+                txn.put(prefix + entry.key, entry.dump())
+
+    # Mounts
+
+    def storage_prefix(self, entry: MountEntry) -> str:
+        return self.namespace.prefix + entry.storage_prefix
+
+    def build(self, entry: MountEntry) -> Mount:
+        """The mount of an entry, its engine made but not set up; raises InvalidRequest."""
+        context = Context(
+            entry.point, entry.accessor, entry.uuid, entry.options or {}, self.clock, MountSystem(self, entry.point)
+        )
+        if entry.type in self.core.own_engines:
+            engine: Engine = self.core.own_engines[entry.type](context)
+            version = plugins.OWN_VERSION
+        else:
+            kind = "auth" if entry.table == "auth" else "secret"
+            factory: Callable[[Context], Engine] = plugins.load(kind, entry.type)
+            engine = factory(context)
+            version = plugins.version(plugins.installed(kind)[entry.type])
+        return Mount(entry, engine, self.storage_prefix(entry), version=version)
+
+    async def _restore(self, entry: MountEntry) -> None:
+        if entry.tainted:  # a disable that was cut off
+            self._start_purge(entry)
+            return
+        try:
+            mount = self.build(entry)
+            await self.store.run(lambda txn: mount.engine.setup(PrefixView(txn, mount.prefix)))
+        except CaveauError as error:
+            _log.error("mount %s of type %s is out of service: %s", entry.point, entry.type, error)
+            return
+        self.router.add(mount)
+
+    async def _check_free(self, view: View, point: str, own: str = "") -> None:
+        """Raise InvalidRequest when a mount stands in the way. Reads the table in the caller's
+        transaction, so that of two rivals one runs again."""
+        for table in ("mounts", "auth"):
+            folder = f"{self.namespace.prefix}core/{table}/"
+            for name in await view.list(folder):
+                raw = await view.get(folder + name)
+                if raw is None or name == own:
+                    continue
+                existing = MountEntry.load(raw).point
+                if existing.startswith(point) or point.startswith(existing):
+                    raise InvalidRequest(f"path is already in use at {existing}")
+
+    async def enable(self, view: View, entry: MountEntry, on_commit: Callable[[Callable[[], None]], None]) -> Mount:
+        """Add a mount; it is routed to once the transaction has committed."""
+        await self._check_free(view, entry.point)
+        mount = self.build(entry)
+        view.put(self.namespace.prefix + entry.key, entry.dump())
+        await mount.engine.setup(PrefixView(view, mount.prefix))
+        on_commit(lambda: self.router.add(mount))
+        return mount
+
+    async def stored_entry(self, view: View, mount: Mount) -> MountEntry:
+        """The entry of a mount as stored now: read in the caller's transaction before it is changed."""
+        raw = await view.get(self.namespace.prefix + mount.entry.key)
+        if raw is None:
+            raise InvalidRequest(f"the mount at {mount.point} has just been disabled")
+        return MountEntry.load(raw)
+
+    async def replace(self, view: View, entry: MountEntry, on_commit: Callable[[Callable[[], None]], None]) -> None:
+        """Store a changed entry of a mount (tuned, or moved) and put it into service at commit."""
+        old = next(m for m in self.router if m.entry.uuid == entry.uuid)
+        if entry.point != old.point:
+            await self._check_free(view, entry.point, entry.uuid)
+        view.put(self.namespace.prefix + entry.key, entry.dump())
+        mount = Mount(entry, old.engine, old.prefix, version=old.version)
+        if entry.options != old.entry.options or entry.point != old.point:
+            mount = self.build(entry)
+            await mount.engine.setup(PrefixView(view, mount.prefix))
+
+        def switch() -> None:
+            self.router.remove(old.point)
+            self.router.add(mount)
+
+        on_commit(switch)
+
+    def disable(self, view: View, mount: Mount, on_commit: Callable[[Callable[[], None]], None]) -> Callable[[], asyncio.Task[None]]:
+        """Take a mount out of service. Its path is free once the returned purge has run."""
+        if mount.point in SINGLETONS or mount.point == "auth/token/":
+            raise InvalidRequest(f'cannot unmount "{mount.point}"')
+        tainted = replace(mount.entry, tainted=True)
+        view.put(self.namespace.prefix + tainted.key, tainted.dump())
+        on_commit(lambda: self.router.remove(mount.point))
+        return lambda: self._start_purge(tainted)
+
+    def _start_purge(self, entry: MountEntry) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._purge(entry), name=f"purge {entry.point}")
+        self._purges.add(task)
+        task.add_done_callback(self._purges.discard)
+        return task
+
+    async def _purge(self, entry: MountEntry) -> None:
+        """Delete all that a mount stored, in bounded steps, and last its entry."""
+        await self.clear(self.storage_prefix(entry))
+        key = self.namespace.prefix + entry.key
+
+        async def forget(txn: Transaction) -> None:
+            txn.delete(key)
+
+        await self.store.run(forget)
+
+    async def clear(self, prefix: str) -> None:
+        """Delete every key under ``prefix``, a bounded number in a transaction."""
+        while True:
+
+            async def step(txn: Transaction) -> int:
+                keys = await leaves(txn, prefix, _PURGE_BATCH)
+                for key in keys:
+                    txn.delete(key)
+                return len(keys)
+
+            if not await self.store.run(step):
+                return
+
+    def ttls(self, point: str) -> tuple[int, int]:
+        """Default and maximum lease TTL of a mount, in seconds."""
+        mount = self.router.get(point)
+        config = mount.entry.config if mount else None
+        maximum = (config.max_lease_ttl if config else 0) or int(self.core.config.max_lease_ttl)
+        default = (config.default_lease_ttl if config else 0) or int(self.core.config.default_lease_ttl)
+        return min(default, maximum), maximum
+
+    # Tokens
+
+    async def _expire_token(self, txn: Transaction, key: str) -> None:
+        await self.tokens.expire(txn, key)
+
+    async def _clear_cubbyhole(self, view: View, entry: TokenEntry) -> None:
+        mount = self.router.get("cubbyhole/")
+        if mount is not None and entry.cubbyhole:
+            for key in await leaves(view, f"{mount.prefix}{entry.cubbyhole}/", 0):
+                view.delete(key)
+
+    async def create_root_token(self, text: str = "") -> str:
+        """A new token with the root policy that never expires."""
+        entry = TokenEntry(
+            accessor="", policies=("root",), path="auth/token/root", display_name="root", creation_time=self.clock.time()
+        )
+        _, text = await self.store.run(lambda txn: self.tokens.create(txn, entry, text))
+        return text
+
+    async def _reap_forever(self) -> None:
+        while True:
+            await asyncio.sleep(_REAP_SECONDS)
+            try:
+                while await self.expiry.reap(self.clock.time()):
+                    pass
+            except Exception:
+                _log.exception("expiry of tokens and leases failed; it is tried again")
+
+
+async def leaves(view: View, prefix: str, limit: int) -> list[str]:
+    """Keys under ``prefix`` at any depth, at most ``limit`` (0: all)."""
+    found: list[str] = []
+    folders = [prefix]
+    while folders:
+        folder = folders.pop()
+        for name in await view.list(folder, "", limit):
+            if name.endswith("/"):
+                folders.append(folder + name)
+            else:
+                found.append(folder + name)
+                if limit and len(found) >= limit:
+                    return found
+    return found

@@ -1,0 +1,102 @@
+"""ACL policies as stored objects, and the compiled ACL of a token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from operator import is_
+
+import orjson
+
+from ..framework.clock import Clock
+from ..framework.errors import InvalidRequest
+from ..framework.memo import Memo
+from ..framework.storage import ReadView, View
+from .policy import ACL, Policy, builtin, parse_policy
+
+RESERVED = ("response-wrapping", "control-group")
+"""Policies that the server gives to tokens of its own; nobody can write or assign them."""
+
+_ACL_LIMIT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPolicy:
+    """A policy's text, exactly as written, and its parsed form."""
+
+    text: str
+    policy: Policy
+
+
+class PolicyStore:
+    """The ACL policies of one namespace; ``prefix`` is that of its storage keys."""
+
+    def __init__(self, prefix: str, clock: Clock) -> None:
+        self._prefix = f"{prefix}sys/policy/"
+        self._clock = clock
+        self._parsed = Memo(_decode)
+        self._compiled: dict[tuple[str, ...], tuple[list[bytes | None], ACL]] = {}
+        self._root = StoredPolicy("", parse_policy("root", builtin.ROOT))
+
+    async def names(self, view: ReadView) -> list[str]:
+        """Names of all policies; ``root``, which has no text, comes last."""
+        return [*await view.list(self._prefix), "root"]
+
+    async def get(self, view: ReadView, name: str) -> StoredPolicy | None:
+        if name == "root":
+            return self._root
+        raw = await view.get(self._prefix + name)
+        return None if raw is None else self._parsed(name, raw)
+
+    def put(self, view: View, name: str, text: str) -> Policy:
+        """Store a policy; raises InvalidRequest when it cannot be parsed or may not be written."""
+        if name == "root":
+            raise InvalidRequest('cannot update "root" policy')
+        if name in RESERVED:
+            raise InvalidRequest(f'cannot update "{name}" policy')
+        policy = parse_policy(name, text)
+        view.put(self._prefix + name, orjson.dumps({"text": text}))
+        return policy
+
+    def delete(self, view: View, name: str) -> None:
+        if name in ("root", "default", *RESERVED):
+            raise InvalidRequest(f'cannot delete "{name}" policy')
+        view.delete(self._prefix + name)
+
+    async def acl(self, view: ReadView, names: tuple[str, ...]) -> ACL:
+        """The ACL of a token with these policies; compiled once for as long as they stay the same."""
+        if "root" in names:
+            raws: list[bytes | None] = []
+        else:
+            raws = [await view.get(self._prefix + name) for name in names]
+        known = self._compiled.get(names)
+        if known is not None and all(map(is_, known[0], raws)):
+            acl = known[1]
+            if acl.expires_at is None or acl.expires_at > self._clock.time():
+                return acl
+        if "root" in names:
+            policies: Iterable[Policy] = [self._root.policy]
+        else:
+            pairs = zip(names, raws, strict=True)
+            policies = [self._parsed(name, raw).policy for name, raw in pairs if raw is not None]
+        acl = ACL(policies, now=self._clock.time())
+        if len(self._compiled) >= _ACL_LIMIT:
+            self._compiled.clear()
+        self._compiled[names] = raws, acl
+        return acl
+
+
+def _decode(name: str, raw: bytes) -> StoredPolicy:
+    text: str = orjson.loads(raw)["text"]
+    return StoredPolicy(text, parse_policy(name, text))
+
+
+def normalise(names: Iterable[str], *, default: bool) -> tuple[str, ...]:
+    """Policy names as tokens carry them: lower case, trimmed, sorted, each once, ``default`` added
+    when asked for; ``root`` stands alone."""
+    wanted = {name for raw in names if (name := raw.strip().lower())}
+    if "root" in wanted:
+        return ("root",)
+    if default:
+        wanted.add("default")
+    return tuple(sorted(wanted))

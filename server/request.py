@@ -1,0 +1,63 @@
+"""A request on its way through the server: as it comes in, and as the server's own engines see it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..framework import Request, View
+from .mounts import Mount
+from .tokens import TokenEntry
+
+if TYPE_CHECKING:
+    from .node import Node
+    from .policy import ACL
+
+AfterCommit = Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Incoming:
+    """One HTTP request, freed of HTTP. ``op``: read, update, patch, delete, list, scan, header (HEAD), help.
+
+    ``path``: below ``/v1/``, decoded. ``wrap_ttl``: seconds, None without the header.
+    """
+
+    id: str
+    op: str
+    path: str
+    token: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    wrap_ttl: float | None = None
+    remote_address: str = ""
+    peer_certificate: bytes | None = None
+
+
+@dataclass(slots=True)
+class CoreRequest(Request):
+    """What the server's own engines (``sys``, ``auth/token``) get on top of a plain request.
+
+    ``root``: the whole store, in the same transaction as ``storage``.
+    """
+
+    incoming: Incoming = field(default_factory=lambda: Incoming("", "read", ""))
+    node: Node = None  # type: ignore[assignment]  # set by the pipeline wherever there is one
+    mount: Mount = None  # type: ignore[assignment]
+    root: View = None  # type: ignore[assignment]
+    token: TokenEntry | None = None
+    acl: ACL | None = None
+    after_commit: list[AfterCommit] = field(default_factory=list)
+    on_commit: Callable[[Callable[[], None]], None] = lambda callback: None
+
+    @property
+    def caller(self) -> TokenEntry:
+        """The token of an authenticated request."""
+        assert self.token is not None
+        return self.token
+
+    @property
+    def permissions(self) -> ACL:
+        assert self.acl is not None
+        return self.acl

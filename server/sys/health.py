@@ -1,0 +1,72 @@
+"""``sys/health``, ``sys/leader``: whether the server is up, for load balancers and monitors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from ... import __version__
+from ...framework import Field, NoParams, Params, Response, read
+from ...framework.errors import InvalidRequest
+from ...framework.wire import parse_bool
+from ..request import CoreRequest
+from .base import SystemRoutes
+
+
+class HealthParams(Params):
+    standbyok: Annotated[str, Field("Answer 200 on a standby too.")] = ""
+    perfstandbyok: Annotated[str, Field("Answer 200 on a performance standby too.")] = ""
+    activecode: Annotated[str, Field("Status when active.")] = ""
+    standbycode: Annotated[str, Field("Status when standby.")] = ""
+    sealedcode: Annotated[str, Field("Status when sealed.")] = ""
+    uninitcode: Annotated[str, Field("Status when not initialized.")] = ""
+    drsecondarycode: Annotated[str, Field("Status of a disaster-recovery secondary; there is none here.")] = ""
+    performancestandbycode: Annotated[str, Field("Status of a performance standby; there is none here.")] = ""
+
+
+class HealthRoutes(SystemRoutes):
+    """Liveness."""
+
+    @read("health", auth=False, sealed=True)
+    async def health(self, req: CoreRequest, p: HealthParams) -> Response:
+        """Tell whether the server is initialized, unsealed and active; the status code says it too."""
+        for flag in (p.standbyok, p.perfstandbyok):
+            try:
+                parse_bool(flag)
+            except ValueError:
+                raise InvalidRequest("") from None
+        core = self.core
+        initialized = await core.seal.barrier.initialized()
+        if not initialized:
+            status = _code(p.uninitcode, 501)
+        elif core.sealed:
+            status = _code(p.sealedcode, 503)
+        else:
+            status = _code(p.activecode, 200)
+        mode = "unknown" if core.sealed else "disabled"
+        body: dict[str, Any] = {
+            "initialized": initialized,
+            "sealed": core.sealed,
+            "standby": core.sealed,
+            "performance_standby": False,
+            "replication_performance_mode": mode,
+            "replication_dr_mode": mode,
+            "server_time_utc": int(self.clock.time()),
+            "version": __version__,
+        }
+        if not core.sealed:
+            body |= core.cluster
+        return Response(data=body, status=status, bare=True)
+
+    @read("leader", auth=False, sealed=True)
+    async def leader(self, req: CoreRequest, p: NoParams) -> Response:
+        """Tell which node is active."""
+        self.core.unsealed()
+        return Response(data={"ha_enabled": False}, bare=True)
+
+
+def _code(raw: str, default: int) -> int:
+    if not raw:
+        return default
+    if not (raw.isascii() and raw.isdigit() and 200 <= int(raw) <= 599):
+        raise InvalidRequest("")
+    return int(raw)
