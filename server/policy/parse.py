@@ -132,7 +132,7 @@ class _Stanza:
         self.check_path()
         low = self.last(block, "min_wrapping_ttl", _seconds, 0.0)
         high = self.last(block, "max_wrapping_ttl", _seconds, 0.0)
-        if high and high < low:
+        if low and high and high < low:
             raise HclError("max_wrapping_ttl cannot be less than min_wrapping_ttl", self.line)
         rule = Rule(
             path=self.path,

@@ -113,15 +113,15 @@ class PathRules(Generic[T]):
 
 
 def has_wild_segment(path: str) -> bool:
-    return "+" in path and "+" in path.split("/")
+    """Whether ``path`` is among the rules with ``+``, where Vault also counts ``a/+b``."""
+    return path == "+" or path.startswith("+/") or "/+" in path
 
 
 def _rank(path: str) -> _Rank:
     glob = path.endswith("*")
     text = (path[:-1] if glob else path).encode()
-    parts = text.split(b"/")
-    plus = parts.count(b"+")
-    first = sum(len(part) + 1 for part in parts[: parts.index(b"+")]) if plus else len(text)
+    first = text.index(b"+") if has_wild_segment(path) else len(text)
+    plus = text.split(b"/").count(b"+")
     return first, not glob, -plus, len(text), text
 
 
