@@ -140,7 +140,8 @@ class Barrier:
 
     async def unseal(self, root_key: bytes) -> None:
         """Open with the root key; raises WrongRootKey if it is not the one, and stays as it was."""
-        self._install(await self._read(root_key))
+        async with self._changing:
+            self._install(await self._read(root_key))
 
     def seal(self) -> None:
         self._keyring = self._active = None
@@ -205,12 +206,15 @@ class Barrier:
         raw: Batch = _NOTHING,
         entries: Mapping[str, bytes] = _NOTHING,
     ) -> Keyring:
-        """One change of keyring at a time, and none half done: a caller that is cancelled leaves it
-        running, for a keyring in memory older than the stored one would overwrite it."""
+        """One change of keyring at a time, from the stored one, so that a node which missed a change
+        cannot undo it; and none half done, even if the caller is cancelled."""
 
         async def run() -> Keyring:
             async with self._changing:
-                keyring = change(self.keyring.with_encryptions(self._encryptions))
+                current = await self._read(self.keyring.root_key)
+                if current.active == self.keyring.active:
+                    current = current.with_encryptions(max(current.active_term.encryptions, self._encryptions))
+                keyring = change(current)
                 await self._store(keyring, raw, entries)
                 return keyring
 
@@ -232,8 +236,9 @@ class Barrier:
         return encrypt_entry(AESGCM(term_key), _header(term), key, plaintext, self._random_bytes(_NONCE_SIZE))
 
     def _install(self, keyring: Keyring) -> None:
-        if self._keyring is None or self._keyring.active != keyring.active:
-            self._encryptions = keyring.active_term.encryptions
+        counted = keyring.active_term.encryptions
+        same_term = self._keyring is not None and self._keyring.active == keyring.active
+        self._encryptions = max(counted, self._encryptions) if same_term else counted
         self._keyring = keyring
         self._aeads = {number: AESGCM(term.key) for number, term in keyring.terms.items()}
         self._active = self._aeads[keyring.active]

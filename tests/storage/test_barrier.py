@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from caveau.framework.errors import Sealed, StoreError
 from caveau.storage.barrier import (
@@ -244,3 +246,122 @@ async def test_standby_that_missed_too_much_says_so(store: InmemStore, barrier: 
     await barrier.rekey(b"n" * 32)
     with pytest.raises(WrongRootKey):
         await standby.reload()
+
+
+class SlowStore(InmemStore):
+    """Commits wait until ``release`` is set, as on a busy disk."""
+
+    release: asyncio.Event | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.committing = asyncio.Event()
+
+    async def commit(self, batch):  # type: ignore[no-untyped-def, override]
+        if self.release:
+            self.committing.set()
+            await self.release.wait()
+        await super().commit(batch)
+
+    def finish(self) -> None:
+        assert self.release is not None
+        self.release.set()
+
+
+@pytest.fixture
+async def slow() -> tuple[SlowStore, Barrier]:
+    store = SlowStore()
+    barrier = Barrier(store)
+    await barrier.initialize(ROOT_KEY, NOW)
+    barrier.encrypt("a", b"")
+    store.release = asyncio.Event()
+    return store, barrier
+
+
+async def test_concurrent_changes_lose_no_term(slow: tuple[SlowStore, Barrier]) -> None:
+    store, barrier = slow
+    changes = [
+        asyncio.ensure_future(change)
+        for change in (barrier.rotate(NOW), barrier.store_encryptions(), barrier.rotate(NOW))
+    ]
+    await store.committing.wait()
+    store.finish()
+    await asyncio.gather(*changes)
+    fresh = Barrier(store)
+    await fresh.unseal(ROOT_KEY)
+    assert set(fresh.keyring.terms) == {1, 2, 3}
+    assert fresh.keyring.terms[1].encryptions == 1
+
+
+async def test_cancelled_rekey_is_finished(slow: tuple[SlowStore, Barrier]) -> None:
+    """Were the old root key kept in memory, the next rotation would store a keyring that the new
+    one, which the seal now wraps, cannot open."""
+    store, barrier = slow
+    rekey = asyncio.ensure_future(barrier.rekey(b"n" * 32))
+    await store.committing.wait()
+    rekey.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await rekey
+    store.finish()
+    await barrier.rotate(NOW)
+    fresh = Barrier(store)
+    await fresh.unseal(b"n" * 32)
+    assert set(fresh.keyring.terms) == {1, 2}
+
+
+async def test_sealed_during_a_change_stays_sealed(slow: tuple[SlowStore, Barrier]) -> None:
+    store, barrier = slow
+    rotation = asyncio.ensure_future(barrier.rotate(NOW))
+    await store.committing.wait()
+    barrier.seal()
+    store.finish()
+    await rotation
+    assert barrier.sealed
+
+
+async def test_unsealed_again_during_a_rekey(slow: tuple[SlowStore, Barrier]) -> None:
+    """Opening waits for the change, rather than with the old root key overwrite it later."""
+    store, barrier = slow
+    rekey = asyncio.ensure_future(barrier.rekey(b"n" * 32))
+    await store.committing.wait()
+    barrier.seal()
+    opening = asyncio.ensure_future(barrier.unseal(ROOT_KEY))
+    store.finish()
+    await rekey
+    with pytest.raises(WrongRootKey):
+        await opening
+
+
+async def test_node_that_missed_a_change_cannot_undo_it(store: InmemStore, barrier: Barrier) -> None:
+    other = Barrier(store)
+    await other.unseal(ROOT_KEY)
+    await barrier.rotate(NOW)
+    entry = barrier.encrypt("a", b"x")
+    await other.configure_rotation(RotationConfig(enabled=False))
+    fresh = Barrier(store)
+    await fresh.unseal(ROOT_KEY)
+    assert fresh.decrypt("a", entry) == b"x"
+    await barrier.rekey(b"n" * 32)
+    with pytest.raises(WrongRootKey):
+        await other.rotate(NOW)
+    await fresh.unseal(b"n" * 32)
+
+
+async def test_encryptions_during_a_change_are_counted(slow: tuple[SlowStore, Barrier]) -> None:
+    store, barrier = slow
+    change = asyncio.ensure_future(barrier.store_encryptions())
+    await store.committing.wait()
+    barrier.encrypt("a", b"")
+    store.finish()
+    await change
+    assert barrier.encryptions == 2
+
+
+async def test_standby_takes_over_the_count(store: InmemStore, barrier: Barrier) -> None:
+    standby = Barrier(store)
+    await standby.unseal(ROOT_KEY)
+    for _ in range(5):
+        barrier.encrypt("a", b"")
+    await barrier.store_encryptions()
+    await standby.reload()
+    assert standby.encryptions == 5

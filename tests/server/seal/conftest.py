@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
+import pysequoia
 import pytest
 from caveau.framework.clock import FakeClock
 from caveau.framework.storage import Physical
@@ -17,6 +19,7 @@ from caveau.storage.seals import Seal, WrongSealKey
 from caveau.storage.seals.shamir import ShamirSeal
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pysequoia import Tsk
 
 
 class SelfOpeningSeal:
@@ -126,3 +129,28 @@ def node() -> Node:
 @pytest.fixture
 def auto_node() -> Node:
     return Node(InmemStore(), SelfOpeningSeal())
+
+
+class Person:
+    """Somebody with a PGP key: what the server is given, and what only they can do."""
+
+    def __init__(self, name: str) -> None:
+        self._secret = Tsk.generate(name)
+        cert = self._secret.extract_certificate()
+        self.fingerprint = cert.fingerprint
+        self.public = base64.b64encode(bytes(cert)).decode()
+
+    def read(self, message: bytes) -> str:
+        plaintext = pysequoia.decrypt(message, self._secret.decryptor()).bytes
+        assert plaintext is not None
+        return plaintext.decode()
+
+
+@pytest.fixture(scope="session")
+def alice() -> Person:
+    return Person("alice@x.y")
+
+
+@pytest.fixture(scope="session")
+def bob() -> Person:
+    return Person("bob@x.y")
