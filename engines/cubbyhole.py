@@ -53,7 +53,7 @@ class Cubbyhole(Engine):
     @update("{path:path}", exists="entry_exists")
     async def write_entry(self, req: Request, p: EntryData) -> None:
         """Write a secret of this token: the fields of the request, replacing what was there."""
-        if p.path.endswith("/"):
+        if p.path:
             paths.check_writable(p.path)
         key = _key(req, p.path)
         if not p.extra:

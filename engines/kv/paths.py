@@ -14,7 +14,7 @@ def is_secret(path: str) -> bool:
 
 def check_writable(path: str) -> None:
     if not is_secret(path):
-        raise InvalidRequest("cannot write to a path ending in '/'" if path else "missing path")
+        raise InvalidRequest("cannot write to a path ending in '/'")
 
 
 def folder(path: str) -> str:

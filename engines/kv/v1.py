@@ -72,6 +72,8 @@ class KvV1(Engine):
 
         A field ttl tells readers how soon to read again.
         """
+        if not p.path:
+            raise InvalidRequest("missing path")
         paths.check_writable(p.path)
         if not p.extra:
             raise InvalidRequest("missing data fields")
