@@ -1,0 +1,179 @@
+"""One HTTP connection, with limits that aiohttp does not set: time for headers, for a body, for a slow reader.
+
+No timer is set for a request. A connection notes when it began to wait; its server looks at all
+of them about once a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler
+
+from .config import ListenerConfig
+
+_log = logging.getLogger(__name__)
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+MAX_FIELD = 32 << 10
+"""Longest request line and longest header, in bytes. Tokens and JWTs are the long ones."""
+MAX_HEADERS = 128
+
+
+class Connection(RequestHandler):
+    """``_since`` is when the request being read began to arrive (0: none is), ``_body`` its unfinished body."""
+
+    __slots__ = ("_body", "_parsed", "_since", "_stalled")
+
+    def __init__(self, server: Server, *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
+        super().__init__(server, loop=loop, **options)
+        self._since = 0.0
+        self._stalled = 0.0  # since when the client does not take what we write
+        self._parsed = 0
+        self._body: StreamReader | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        server = self._manager
+        assert isinstance(server, Server)
+        super().connection_made(transport)
+        self._since = self._loop.time()
+        if server.full:
+            _log.warning("connection refused: the listener has its %d connections", server.limit)
+            self.force_close()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._request_count != self._parsed:  # a request's headers are complete
+            self._parsed = self._request_count
+            self._body = self._messages[-1][1] if self._messages else None
+        if self._body is not None:
+            if self._body.is_eof():
+                self._body = None
+                self._since = 0.0
+        elif self._since == 0.0:
+            self._since = self._loop.time()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self._loop.time()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stalled = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request has begun to arrive or is being answered."""
+        return self._request_in_progress or bool(self._messages) or (self._since > 0.0 and self._parsed > 0)
+
+    def expire(self, now: float, limits: ListenerConfig) -> None:
+        """Close the connection if it is over one of its limits."""
+        if self._since:
+            limit = limits.http_read_timeout if self._body is not None else _header_limit(limits)
+            if limit and now - self._since > limit:
+                _log.debug(
+                    "closed a connection that took over %gs to send its %s",
+                    limit,
+                    "request" if self._body is not None else "headers",
+                )
+                self.force_close()
+        elif limits.http_write_timeout and self._stalled and now - self._stalled > limits.http_write_timeout:
+            _log.debug("closed a connection that did not take its response")
+            if self.transport is not None:
+                self.transport.abort()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Answer what is no HTTP, and what the handler failed to answer. Bytes of the request are not repeated."""
+        if status == 400 and isinstance(exc, LineTooLong):
+            status, text = 431, "request line or header is too long"
+        elif status == 400:
+            text = "malformed HTTP request"
+        else:
+            text = "internal error"
+            _log.error("a request was not handled", exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the response has begun")
+        response = error_response(status, text)
+        response.force_close()
+        return response
+
+
+def _header_limit(limits: ListenerConfig) -> float:
+    return limits.http_read_header_timeout or limits.http_read_timeout
+
+
+def error_response(status: int, text: str) -> web.Response:
+    return web.Response(
+        status=status,
+        body=orjson.dumps({"errors": [text]}) + b"\n",
+        headers={"Content-Type": "application/json", "Cache-Control": "no-store", "Server": "Caveau"},
+    )
+
+
+class Server(web.Server):
+    """aiohttp's low-level server making our connections, at most ``limit`` of them."""
+
+    def __init__(self, handler: Handler, config: ListenerConfig, limit: int) -> None:
+        super().__init__(handler)
+        self.config = config
+        self.limit = limit
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._period = _period(config)
+
+    @property
+    def full(self) -> bool:
+        return len(self._connections) > self.limit
+
+    def __call__(self) -> RequestHandler:
+        return Connection(
+            self,
+            loop=self._loop,
+            access_log=None,
+            logger=_log,
+            auto_decompress=False,  # nor does Vault; and a small body cannot become a big one
+            keepalive_timeout=self.config.idle_seconds,
+            max_line_size=MAX_FIELD,
+            max_field_size=MAX_FIELD,
+            max_headers=MAX_HEADERS,
+        )
+
+    def start(self) -> None:
+        self._sweeper = self._loop.call_later(self._period, self._sweep)
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        for connection in self.connections:
+            assert isinstance(connection, Connection)
+            connection.expire(now, self.config)
+        self.start()
+
+    async def drain(self, seconds: float) -> None:
+        """Close idle connections now, busy ones once they have answered, all of them after ``seconds``."""
+        deadline = self._loop.time() + seconds
+        while True:
+            busy = [each for each in self.connections if isinstance(each, Connection) and each.busy]
+            for connection in self.connections:
+                if connection not in busy:
+                    connection.force_close()
+            if not busy or self._loop.time() >= deadline:
+                break
+            await asyncio.sleep(0.02)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        await self.shutdown(0.1)
+
+
+def _period(config: ListenerConfig) -> float:
+    """Often enough for the shortest limit to be kept within a quarter of itself."""
+    limits = [config.http_read_header_timeout, config.http_read_timeout, config.http_write_timeout]
+    return min([1.0, *(limit / 4 for limit in limits if limit)])
