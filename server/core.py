@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from .. import __version__
+from .. import VAULT_VERSION
 from ..framework import Context, Engine, Response
 from ..framework.clock import Clock, SystemClock
-from ..framework.errors import InvalidRequest, Sealed, Unavailable, UnsupportedOperation
+from ..framework.errors import Sealed, Unavailable
 from ..framework.storage import Physical
 from ..storage.barrier import Barrier
 from ..storage.seals import Seal
@@ -27,6 +27,8 @@ from .pipeline import Pipeline
 from .request import CoreRequest, Incoming
 from .seal import GenerateRoot, Hooks, Rekey, SealCore, initialize, maintain
 from .sys import System
+from .sys.cors import CORS_KEY
+from .sys.host import VERSIONS_KEY, record_version
 from .token_auth import TokenAuth
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ class Core:
             seal,
             hooks,
             clock=self.clock,
-            version=__version__,
+            version=VAULT_VERSION,
             build_date=BUILD_DATE,
             storage_type=self.storage_type,
         )
@@ -76,7 +78,7 @@ class Core:
         }
         self._pipeline: Pipeline | None = None
         self._system = System(Context("sys/", clock=self.clock), self)
-        self._open_while_sealed = frozenset(r.template for r in System.routes if r.sealed)
+        self._open_while_sealed = frozenset(f"sys/{r.template}" for r in System.routes if r.sealed)
         self._maintenance: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -93,7 +95,7 @@ class Core:
 
     def check_open(self, path: str) -> None:
         """Raise Sealed unless ``path`` can be answered now."""
-        if self.node is None and path.removeprefix("sys/") not in self._open_while_sealed:
+        if self.node is None and path not in self._open_while_sealed:
             raise Sealed
 
     async def handle(self, incoming: Incoming) -> Response:
@@ -144,7 +146,8 @@ class Core:
         node = Node(self, barrier, self.physical, cache)
         await node.open()
         self.cluster = await node.store.run(self._identify)
-        raw = await node.store.get("core/cors")
+        await node.store.run(self._record_version)
+        raw = await node.store.get(CORS_KEY)
         self.cors = Cors.load(raw) if raw else Cors()
         self._maintenance = asyncio.create_task(self._maintain(), name="barrier maintenance")
         self.node, self._pipeline = node, Pipeline(node)
@@ -170,6 +173,11 @@ class Core:
             known = {"cluster_name": name, "cluster_id": str(uuid.uuid4())}
             txn.put(_CLUSTER_KEY, orjson.dumps(known))
         return known
+
+    async def _record_version(self, txn: Transaction) -> None:
+        history = record_version(await txn.get(VERSIONS_KEY), BUILD_DATE, self.clock.time())
+        if history is not None:
+            txn.put(VERSIONS_KEY, history)
 
     async def _create_root_token(self) -> str:
         return await self.unsealed().create_root_token()

@@ -8,6 +8,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..framework import Context, Engine, View
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .core import Core
 
 _log = logging.getLogger(__name__)
+OnCommit = Callable[[Callable[[], None]], None]
 _PURGE_BATCH = 500
 _REAP_SECONDS = 1.0
 
@@ -113,11 +115,12 @@ class Node:
             self.policies.put(txn, "default", builtin.DEFAULT)
         if not await txn.list(f"{prefix}core/mounts/", limit=1):
             for entry in (
+                MountEntry.new("cubbyhole/", "cubbyhole", local=True, description="per-token private secret storage"),
                 MountEntry.new(
-                    "cubbyhole/", "cubbyhole", local=True, description="per-token private secret storage"
-                ),
-                MountEntry.new(
-                    "sys/", "system", seal_wrap=True, description="system endpoints used for control, policy and debugging"
+                    "sys/",
+                    "system",
+                    seal_wrap=True,
+                    description="system endpoints used for control, policy and debugging",
                 ),
                 MountEntry.new("token/", "token", table="auth", description="token based credentials"),
             ):
@@ -168,7 +171,7 @@ class Node:
                 if existing.startswith(point) or point.startswith(existing):
                     raise InvalidRequest(f"path is already in use at {existing}")
 
-    async def enable(self, view: View, entry: MountEntry, on_commit: Callable[[Callable[[], None]], None]) -> Mount:
+    async def enable(self, view: View, entry: MountEntry, on_commit: OnCommit) -> Mount:
         """Add a mount; it is routed to once the transaction has committed."""
         await self._check_free(view, entry.point)
         mount = self.build(entry)
@@ -184,24 +187,30 @@ class Node:
             raise InvalidRequest(f"the mount at {mount.point} has just been disabled")
         return MountEntry.load(raw)
 
-    async def replace(self, view: View, entry: MountEntry, on_commit: Callable[[Callable[[], None]], None]) -> None:
+    async def replace(self, view: View, entry: MountEntry, on_commit: OnCommit) -> None:
         """Store a changed entry of a mount (tuned, or moved) and put it into service at commit."""
         old = next(m for m in self.router if m.entry.uuid == entry.uuid)
         if entry.point != old.point:
             await self._check_free(view, entry.point, entry.uuid)
         view.put(self.namespace.prefix + entry.key, entry.dump())
-        mount = Mount(entry, old.engine, old.prefix, version=old.version)
         if entry.options != old.entry.options or entry.point != old.point:
             mount = self.build(entry)
             await mount.engine.setup(PrefixView(view, mount.prefix))
+        else:
+            mount = Mount(entry, old.engine, old.prefix, version=old.version)
+        on_commit(partial(self._swap, old.point, mount))
 
-        def switch() -> None:
-            self.router.remove(old.point)
-            self.router.add(mount)
+    async def rebuild(self, view: View, mount: Mount, on_commit: OnCommit) -> None:
+        """Put a fresh engine into service in place of a mount's present one."""
+        fresh = self.build(await self.stored_entry(view, mount))
+        await fresh.engine.setup(PrefixView(view, fresh.prefix))
+        on_commit(partial(self._swap, mount.point, fresh))
 
-        on_commit(switch)
+    def _swap(self, point: str, mount: Mount) -> None:
+        self.router.remove(point)
+        self.router.add(mount)
 
-    def disable(self, view: View, mount: Mount, on_commit: Callable[[Callable[[], None]], None]) -> Callable[[], asyncio.Task[None]]:
+    def disable(self, view: View, mount: Mount, on_commit: OnCommit) -> Callable[[], asyncio.Task[None]]:
         """Take a mount out of service. Its path is free once the returned purge has run."""
         if mount.point in SINGLETONS or mount.point == "auth/token/":
             raise InvalidRequest(f'cannot unmount "{mount.point}"')
@@ -261,7 +270,11 @@ class Node:
     async def create_root_token(self, text: str = "") -> str:
         """A new token with the root policy that never expires."""
         entry = TokenEntry(
-            accessor="", policies=("root",), path="auth/token/root", display_name="root", creation_time=self.clock.time()
+            accessor="",
+            policies=("root",),
+            path="auth/token/root",
+            display_name="root",
+            creation_time=self.clock.time(),
         )
         _, text = await self.store.run(lambda txn: self.tokens.create(txn, entry, text))
         return text

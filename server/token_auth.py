@@ -117,8 +117,8 @@ class Role:
 
     @classmethod
     def load(cls, raw: bytes) -> Role:
-        values: dict[str, Any] = orjson.loads(raw)
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in orjson.loads(raw).items()}
+        return cls(**values)
 
     def wire(self) -> dict[str, Any]:
         shown = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -516,7 +516,9 @@ def _role_policies(p: CreateParams, role: Role, parent: TokenEntry, default: boo
     default = default and not _matches("default", role.disallowed_policies, role.disallowed_policies_glob)
     if role.allowed_policies or role.allowed_policies_glob:
         allowed = normalise(role.allowed_policies, default=default)
-        chosen = normalise(p.policies, default=default) if p.policies else normalise(role.allowed_policies, default=default)
+        chosen = (
+            normalise(p.policies, default=default) if p.policies else normalise(role.allowed_policies, default=default)
+        )
         if p.policies and not all(_matches(name, allowed, role.allowed_policies_glob) for name in chosen):
             raise InvalidRequest(
                 f"token policies ({_quoted(chosen)}) must be subset of the role's allowed policies "
@@ -558,7 +560,7 @@ def _refuse_batch(text: str) -> None:
 
 def _check_role(role: Role) -> None:
     if role.token_type not in _TYPES:
-        raise InvalidRequest(f'invalid \'token_type\' value "{role.token_type[:64]}"')
+        raise InvalidRequest(f"invalid 'token_type' value \"{role.token_type[:64]}\"")
     if role.path_suffix and not _SUFFIX.fullmatch(role.path_suffix):
         raise InvalidRequest("given role path suffix contains invalid characters; must match \\w[\\w-.]+\\w")
     if role.token_num_uses < 0:

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from .capabilities import CapabilityRoutes
+from .cors import CorsRoutes
 from .health import HealthRoutes
+from .host import HostRoutes
+from .internal import InternalRoutes
 from .mounts import MountRoutes
+from .plugins import PluginRoutes
+from .policies import PolicyRoutes
+from .seal import SealRoutes
+from .tools import ToolRoutes
 
 
-class System(HealthRoutes, MountRoutes):
+class System(
+    CapabilityRoutes,
+    CorsRoutes,
+    HealthRoutes,
+    HostRoutes,
+    InternalRoutes,
+    MountRoutes,
+    PluginRoutes,
+    PolicyRoutes,
+    SealRoutes,
+    ToolRoutes,
+):
     help = "The server itself: its seal, mounts, policies, and what it can tell about its state."
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from ... import __version__
+from ... import VAULT_VERSION
 from ...framework import Field, NoParams, Params, Response, read
 from ...framework.errors import InvalidRequest
 from ...framework.wire import parse_bool
@@ -51,7 +51,7 @@ class HealthRoutes(SystemRoutes):
             "replication_performance_mode": mode,
             "replication_dr_mode": mode,
             "server_time_utc": int(self.clock.time()),
-            "version": __version__,
+            "version": VAULT_VERSION,
         }
         if not core.sealed:
             body |= core.cluster

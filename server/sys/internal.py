@@ -1,0 +1,94 @@
+"""``sys/internal/ui`` and ``sys/internal/specs/openapi``: what user interfaces and generators ask."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from ... import VAULT_VERSION
+from ...framework import Field, NoParams, Params, openapi, read, update
+from ...framework.errors import PermissionDenied
+from ...framework.messages import Response
+from ..mounts import Mount
+from ..request import CoreRequest
+from ..tokens import TokenEntry
+from .base import SystemRoutes
+from .mounts import MountPath, describe
+
+_TAGS = {"mounts": "secrets", "auth": "auth"}
+
+
+class OpenApiParams(Params):
+    context: Annotated[str, Field("Accepted for older clients; means nothing.")] = ""
+    generic_mount_paths: Annotated[bool, Field("Write mount paths as path parameters.")] = False
+
+
+class InternalRoutes(SystemRoutes):
+    """For user interfaces."""
+
+    @read("internal/ui/mounts", auth=False)
+    async def ui_mounts(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
+        """List the mounts that the caller may see: without a token, those made visible to all."""
+        token = req.token
+        shown: dict[str, dict[str, Any]] = {"secret": {}, "auth": {}}
+        for mount in req.node.router:
+            kind = "auth" if mount.entry.table == "auth" else "secret"
+            if token is not None and await self._reaches(req, token, mount):
+                shown[kind][mount.entry.path] = describe(mount)
+            elif token is None and mount.entry.config.listing_visibility == "unauth":
+                shown[kind][mount.entry.path] = {
+                    "description": mount.entry.description,
+                    "options": mount.entry.options,
+                    "type": mount.entry.type,
+                }
+        return shown
+
+    @read("internal/ui/mounts/{path:some}", auth=False)
+    async def ui_mount(self, req: CoreRequest, p: MountPath) -> dict[str, Any]:
+        """Tell which mount serves a path."""
+        token = req.token
+        if token is None:
+            raise PermissionDenied
+        found = req.node.router.match(p.path)
+        if found is None or not await self._reaches(req, token, found[0]):
+            where = found[0].point if found else p.path.strip("/") + "/"
+            raise PermissionDenied(
+                "preflight capability check returned 403, please ensure client's policies grant access to path "
+                f'"{where}"'
+            )
+        return describe(found[0]) | {"path": found[0].point}
+
+    @read("internal/ui/resultant-acl")
+    async def resultant_acl(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
+        """Show what the policies of the token that asks come to."""
+        return req.permissions.resultant()
+
+    @read("internal/ui/namespaces", auth=False)
+    async def ui_namespaces(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
+        """List the namespaces that the token may enter."""
+        if req.token is None:
+            raise PermissionDenied
+        return {}
+
+    @read("internal/specs/openapi", auth=False)
+    @update("internal/specs/openapi", auth=False, writes=False)
+    async def openapi(self, req: CoreRequest, p: OpenApiParams) -> Response:
+        """Describe the paths that the caller may reach, as OpenAPI 3."""
+        token = req.token
+        items: dict[str, Any] = {}
+        for mount in req.node.router:
+            if mount.entry.type == "system" or (token is not None and await self._reaches(req, token, mount)):
+                tag = "system" if mount.entry.type == "system" else _TAGS[mount.entry.table]
+                items |= openapi.paths(type(mount.engine), _prefix(mount, p.generic_mount_paths), tag)
+        return Response(data=openapi.document(items, VAULT_VERSION), bare=True)
+
+    async def _reaches(self, req: CoreRequest, token: TokenEntry, mount: Mount) -> bool:
+        acl = await req.node.policies.acl(req.node.store, token.policies)
+        return acl.grants_under(mount.point)
+
+
+def _prefix(mount: Mount, generic: bool) -> str:
+    """How the document writes where an engine is: its path, or a parameter that stands for it."""
+    if not generic or mount.entry.type in ("system", "token", "cubbyhole"):
+        return mount.point
+    kind = f"{mount.entry.type}_mount_path"
+    return f"auth/{{{kind}}}/" if mount.entry.table == "auth" else f"{{{kind}}}/"

@@ -1,0 +1,99 @@
+"""``sys/plugins``: which engines and auth methods are built in or installed."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import field
+from importlib.metadata import EntryPoint
+from typing import Annotated, Any
+
+from ...framework import Field, NoParams, Params, list_, read, update
+from ...framework.errors import InvalidRequest, NotFound, UnsupportedOperation
+from .. import plugins
+from ..request import CoreRequest
+from .base import SystemRoutes
+
+_TYPES = ("auth", "database", "secret")
+_INTERNAL = frozenset({"cubbyhole", "identity"})
+
+
+class PluginType(Params):
+    type: Annotated[str, Field("Type of plugin: auth, database or secret.")]
+
+
+class PluginName(PluginType):
+    name: Annotated[str, Field("Name of the plugin.")]
+
+
+class ReloadParams(Params):
+    plugin: Annotated[str, Field("Plugin whose mounts are reloaded.")] = ""
+    mounts: Annotated[list[str], Field("Mounts that are reloaded.")] = field(default_factory=list)
+    scope: Annotated[str, Field("global: on every node.")] = ""
+
+
+def _available(kind: str) -> dict[str, EntryPoint]:
+    if kind not in plugins.GROUPS or kind not in _TYPES:
+        return {}
+    return {name: point for name, point in sorted(plugins.installed(kind).items()) if name not in _INTERNAL}
+
+
+def _detail(kind: str, name: str, point: EntryPoint) -> dict[str, Any]:
+    builtin = plugins.is_builtin(point)
+    return {
+        "builtin": builtin,
+        **({"deprecation_status": "supported"} if builtin else {}),
+        "name": name,
+        "type": kind,
+        "version": plugins.version(point),
+    }
+
+
+class PluginRoutes(SystemRoutes):
+    """The plugin catalog. Plugins are Python packages with an entry point: installed, not registered."""
+
+    @read("plugins/catalog")
+    async def list_catalog(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
+        """List every plugin that can be mounted."""
+        found = {kind: _available(kind) for kind in _TYPES}
+        detailed = [_detail(kind, name, point) for kind in _TYPES for name, point in found[kind].items()]
+        return {**{kind: list(names) for kind, names in found.items() if names}, "detailed": detailed}
+
+    @list_("plugins/catalog/{type}", sudo=True)
+    async def list_type(self, req: CoreRequest, p: PluginType) -> dict[str, Any]:
+        """List the plugins of one type."""
+        if p.type not in _TYPES:
+            raise UnsupportedOperation
+        return {"keys": list(_available(p.type))}
+
+    @read("plugins/catalog/{type}/{name}", sudo=True)
+    async def read_plugin(self, req: CoreRequest, p: PluginName) -> dict[str, Any]:
+        """Show one plugin."""
+        point = _available(p.type).get(p.name)
+        if point is None:
+            raise NotFound
+        shown = _detail(p.type, p.name, point)
+        del shown["type"]
+        return {"args": None, "command": "", "oci": False, "sha256": "", **shown}
+
+    @update("plugins/catalog/{type}/{name}", sudo=True, writes=False)
+    async def register(self, req: CoreRequest, p: PluginName) -> None:
+        """Refused: a plugin is installed as a package on the server, not registered through the API."""
+        raise InvalidRequest(
+            "plugins are not registered here: install the Python package that brings "
+            f"{p.name[:64]!r} beside the server (pip install ...) and restart it"
+        )
+
+    @update("plugins/reload/backend")
+    async def reload(self, req: CoreRequest, p: ReloadParams) -> dict[str, str]:
+        """Set the engines of a plugin, or of mounts, up anew."""
+        if bool(p.plugin) == bool(p.mounts):
+            raise InvalidRequest("exactly one of 'plugin' or 'mounts' must be provided")
+        mounts = [m for m in req.node.router if m.entry.type == p.plugin] if p.plugin else []
+        for path in p.mounts:
+            mount = req.node.router.get(path.strip("/") + "/")
+            if mount is None:
+                raise InvalidRequest(f"cannot reload: no mount at {path[:128]!r}")
+            mounts.append(mount)
+        for mount in mounts:
+            await req.node.rebuild(req.root, mount, req.on_commit)
+        return {"reload_id": str(uuid.uuid4())}
