@@ -7,7 +7,7 @@ of its token on, and runs again when what it read was changed meanwhile.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from ..framework import Params, Response, View
 from ..framework.errors import (
@@ -20,13 +20,29 @@ from ..framework.errors import (
 )
 from ..framework.pathhelp import mount_help, path_help
 from ..framework.routes import Route
-from ..storage.store import PrefixView, Transaction
+from ..storage.store import ATTEMPTS, PrefixView, Transaction
 from .mounts import Mount
 from .node import Node
-from .request import CoreRequest, Incoming
+from .request import AfterCommit, CoreRequest, Incoming
 from .tokens import TokenEntry
 
 _DENIED = MultipleErrors("permission denied").args[0]
+
+
+class _LimitedToken(Exception):
+    """The token has limited uses: one is to be counted before anything else."""
+
+
+@dataclass(slots=True)
+class _Call:
+    """A request that has found its route."""
+
+    incoming: Incoming
+    mount: Mount
+    path: str  # below the mount
+    route: Route
+    captures: Mapping[str, str]
+    limited: TokenEntry | None = None  # its token, after a use was counted
 
 
 class Pipeline:
@@ -39,73 +55,57 @@ class Pipeline:
         """The response to a request; raises CaveauError."""
         if incoming.op == "help":
             return self._help(incoming)
-        node = self._node
-        found = node.router.match(incoming.path)
-        route: Route | None = None
-        captures: Mapping[str, str] = {}
+        found = self._node.router.match(incoming.path)
         if found is None:
-            mount, path, op = None, incoming.path, incoming.op
-            problem: CaveauError | None = UnsupportedPath(
-                f'no handler for route "{incoming.path}". route entry not found.'
-            )
-        else:
-            (mount, path), op, problem = found, incoming.op, None
-            try:
-                route, captures = mount.engine.match(op, path)
-            except (UnsupportedPath, UnsupportedOperation) as error:
-                problem = error
-        limited = await self._use(incoming) if incoming.token else None
+            where = f'no handler for route "{incoming.path}". route entry not found.'
+            raise await self._refusal(incoming, UnsupportedPath(where))
+        mount, path = found
         try:
-            if route is None or mount is None:
-                assert problem is not None
-                await self._refuse(incoming, mount, problem)
-            elif not route.writes:
-                return await self._perform(node.store, incoming, mount, path, route, captures, limited)
-            else:
-                return await self._write(incoming, mount, path, route, captures, limited)
-        finally:
-            if limited is not None and limited.num_uses < 0:
-                key = limited.key
-                await node.store.run(lambda txn: node.tokens.revoke(txn, key))
-        raise AssertionError("unreachable")
+            route, captures = mount.engine.match(incoming.op, path)
+        except (UnsupportedPath, UnsupportedOperation) as error:
+            problem = type(error)(MultipleErrors(str(error)).args[0])
+            raise await self._refusal(incoming, problem) from None
+        call = _Call(incoming, mount, path, route, captures)
+        try:
+            return await self._run(call)
+        except _LimitedToken:
+            return await self._run_once_more(call)
 
-    async def _write(
-        self,
-        incoming: Incoming,
-        mount: Mount,
-        path: str,
-        route: Route,
-        captures: Mapping[str, str],
-        limited: TokenEntry | None,
-    ) -> Response:
-        hooks: list[Any] = []
+    async def _run(self, call: _Call) -> Response:
+        if not call.route.writes:
+            return await self._perform(self._node.store, call)
+        hooks: list[AfterCommit] = []
 
-        async def run(txn: Transaction) -> Response:
+        async def attempt(txn: Transaction) -> Response:
             hooks.clear()
-            return await self._perform(txn, incoming, mount, path, route, captures, limited, txn, hooks)
+            return await self._perform(txn, call, txn, hooks)
 
-        response = await self._node.store.run(run, 1) if route.external else await self._node.store.run(run)
+        attempts = 1 if call.route.external else ATTEMPTS
+        response = await self._node.store.run(attempt, attempts)
         for hook in hooks:
             await hook()
         return response
 
+    async def _run_once_more(self, call: _Call) -> Response:
+        """Run a call whose token has limited uses: one is taken first, whatever comes of the call."""
+        node, key = self._node, self._node.tokens.hash(call.incoming.token)
+        call.limited = await node.store.run(lambda txn: node.tokens.use(txn, key))
+        if call.limited is None:
+            raise PermissionDenied
+        try:
+            return await self._run(call)
+        finally:
+            if call.limited.num_uses < 0:
+                await node.store.run(lambda txn: node.tokens.revoke(txn, key))
+
     async def _perform(
-        self,
-        view: View,
-        incoming: Incoming,
-        mount: Mount,
-        path: str,
-        route: Route,
-        captures: Mapping[str, str],
-        limited: TokenEntry | None,
-        txn: Transaction | None = None,
-        hooks: list[Any] | None = None,
+        self, view: View, call: _Call, txn: Transaction | None = None, hooks: list[AfterCommit] | None = None
     ) -> Response:
-        node = self._node
+        node, incoming, mount, route = self._node, call.incoming, call.mount, call.route
         engine = mount.engine
         req = CoreRequest(
             incoming.op,
-            path,
+            call.path,
             PrefixView(view, mount.prefix),
             incoming.data,
             incoming.id,
@@ -129,19 +129,22 @@ class Pipeline:
         params: Params | None = None
         warnings: list[str] = []
         if incoming.token:
-            req.client = req.token = limited or await self._token(view, incoming)
+            token = call.limited or await self._token(view, incoming)
+            if token is not None and token.num_uses and call.limited is None:
+                raise _LimitedToken
+            req.client = req.token = token
         if route.auth:
             if req.token is None:
                 raise PermissionDenied
             req.acl = await node.policies.acl(node.store, req.token.policies)
             if route.exists:
-                params, warnings = engine.load(route, captures, incoming.data)
+                params, warnings = engine.load(route, call.captures, incoming.data)
                 req.op = "update" if await getattr(engine, route.exists)(req, params) else "create"
             decision = req.acl.allow(req.op, incoming.path, data=incoming.data, wrap_ttl=incoming.wrap_ttl)
             if not decision.allowed or (route.sudo and not decision.sudo):
                 raise PermissionDenied(_DENIED)
         if params is None:
-            params, warnings = engine.load(route, captures, incoming.data)
+            params, warnings = engine.load(route, call.captures, incoming.data)
         answer = await getattr(engine, route.handler)(req, params)
         response = answer if isinstance(answer, Response) else Response(data=answer)
         response.mount_type = mount.entry.type
@@ -155,34 +158,15 @@ class Pipeline:
             return None
         return token
 
-    async def _use(self, incoming: Incoming) -> TokenEntry | None:
-        """Count a use of a token with limited uses; None for any other token."""
-        node = self._node
-        token = await self._token(node.store, incoming)
-        if token is None or token.num_uses == 0:
-            return None
-        key = token.key
-        used = await node.store.run(lambda txn: node.tokens.use(txn, key))
-        if used is None:
-            raise PermissionDenied
-        return used
-
-    async def _refuse(self, incoming: Incoming, mount: Mount | None, problem: CaveauError) -> None:
-        """Raise what a request without a route deserves: it learns that only if its policies reach there."""
+    async def _refusal(self, incoming: Incoming, problem: CaveauError) -> CaveauError:
+        """What a request without a route deserves: the caller learns that only where its policies reach."""
         node = self._node
         token = await self._token(node.store, incoming) if incoming.token else None
         if token is None:
-            raise PermissionDenied
+            return PermissionDenied()
         acl = await node.policies.acl(node.store, token.policies)
-        if not acl.is_root:
-            if incoming.op == "header":
-                raise PermissionDenied(_DENIED)
-            decision = acl.allow(incoming.op, incoming.path, data=incoming.data, wrap_ttl=incoming.wrap_ttl)
-            if not decision.allowed:
-                raise PermissionDenied(_DENIED)
-        if mount is None:
-            raise problem
-        raise type(problem)(MultipleErrors(str(problem)).args[0])
+        decision = acl.allow(incoming.op, incoming.path, data=incoming.data, wrap_ttl=incoming.wrap_ttl)
+        return problem if decision.allowed else PermissionDenied(_DENIED)
 
     def _help(self, incoming: Incoming) -> Response:
         found = self._node.router.match(incoming.path)
