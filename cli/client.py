@@ -6,6 +6,8 @@ import json
 import posixpath
 import random
 import time
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
@@ -47,7 +49,7 @@ class Settings(NamedTuple):
     tls: transport.TLS = transport.TLS()
     token: str = ""
     namespace: str = ""
-    headers: dict[str, str] = {}
+    headers: Mapping[str, str] = MappingProxyType({})
     follow_redirects: bool = True
     timeout: float = DEFAULT_TIMEOUT
     retries: int = 0
@@ -93,7 +95,7 @@ class Settings(NamedTuple):
 class Client:
     """One server, one token. ``sleep`` waits between retries."""
 
-    def __init__(self, settings: Settings, sleep: Any = time.sleep) -> None:
+    def __init__(self, settings: Settings, sleep: Callable[[float], None] = time.sleep) -> None:
         self.settings = settings
         self._sleep = sleep
 

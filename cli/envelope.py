@@ -129,5 +129,6 @@ def _moment(text: str) -> str:
     found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d(?:\.\d+)?)(Z|[+-]\d\d:\d\d)", text)
     if not found:
         return text
-    zone = "+0000 UTC" if found.group(3) == "Z" else found.group(3).replace(":", "") + " " + found.group(3).replace(":", "")
-    return f"{found.group(1)} {found.group(2)} {zone}"
+    day, clock, zone = found.groups()
+    offset = zone.replace(":", "")
+    return f"{day} {clock} " + ("+0000 UTC" if zone == "Z" else f"{offset} {offset}")

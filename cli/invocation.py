@@ -98,15 +98,15 @@ class Invocation:
         except ClientError as e:
             raise CommandError(f"{what}: {e}" if what else str(e)) from e
 
-    def prompt(self, question: str, problem: Callable[[str], str]) -> str:
-        """Ask for a secret on the terminal; ``problem`` words the failure."""
+    def prompt(self, question: str, problem: Callable[[str], str], code: int = 1) -> str:
+        """Ask for a secret on the terminal; ``problem`` words the failure, ``code`` is its exit code."""
         reason = "-non-interactive forbids to ask" if self.flags.on("non-interactive") else ""
         try:
             if not reason:
                 return terminal.ask_hidden(question)
         except OSError as e:
             reason = str(e)
-        raise CommandError(terminal.wrap(problem(reason)), 1)
+        raise CommandError(terminal.wrap(problem(reason)), code)
 
     def _formatted(self, value: Any) -> str:
         if self.format == "json":

@@ -12,6 +12,7 @@ class Decimal(float):
     """A number with a fraction or an exponent that remembers how it was written."""
 
     __slots__ = ("literal",)
+    literal: str
 
     def __new__(cls, literal: str) -> Decimal:
         self = super().__new__(cls, literal)
@@ -44,12 +45,12 @@ def quoted(values: Sequence[str] | None) -> str:
     return "[" + " ".join(f'"{value}"' for value in values or ()) + "]"
 
 
-def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as aligned columns four spaces apart; an empty cell reads ``n/a``."""
+def columns(rows: Sequence[Sequence[str]], gap: str = "    ") -> str:
+    """Rows as aligned columns, ``gap`` apart; an empty cell reads ``n/a``."""
     cells = [[cell.strip() or "n/a" for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
-        "    ".join([*(cell.ljust(width) for cell, width in zip(row[:-1], widths[:-1], strict=True)), row[-1]])
+        gap.join([*(cell.ljust(width) for cell, width in zip(row[:-1], widths[:-1], strict=True)), row[-1]])
         for row in cells
     )
 
@@ -74,6 +75,11 @@ def to_json(value: Any, indent: str = "") -> str:
     if isinstance(value, str):
         return _string(value)
     return value.literal if isinstance(value, Decimal) else json.dumps(value)
+
+
+def compact(value: Any) -> str:
+    """JSON in one line, keys in order."""
+    return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False).translate(_ESCAPES)
 
 
 def ordered(value: Any) -> Any:

@@ -25,7 +25,7 @@ class _Dumper(yaml.SafeDumper):
 def _string(dumper: _Dumper, value: str) -> yaml.Node:
     if "\n" in value:
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|")
-    resolved = dumper.resolve(yaml.ScalarNode, value, (True, False))
+    resolved: str = dumper.resolve(yaml.ScalarNode, value, (True, False))  # type: ignore[no-untyped-call]
     if value in _PLAIN_WORDS:
         return yaml.ScalarNode(resolved, value)
     doubtful = resolved != "tag:yaml.org,2002:str" or _DOUBTFUL.fullmatch(value)

@@ -53,7 +53,7 @@ def get(run: Invocation) -> int:
 
 def put(run: Invocation) -> int:
     arguments = run.args[1:]
-    if not arguments and not (len(run.args) == 1 and run.args[0] in ("-",)):
+    if not arguments:
         raise CommandError("Must supply data", 1)
     data = data_argument(arguments)
     place = locate(run)
@@ -95,10 +95,7 @@ def delete(run: Invocation) -> int:
     if chosen and place.version == 1:
         raise CommandError("Deleting versions is not supported on KV Version 1", 1)
     with run.failing(f"Error deleting {path}"):
-        if chosen:
-            secret = run.client.write(place.path("delete"), {"versions": chosen})
-        else:
-            secret = run.client.delete(path)
+        secret = run.client.write(place.path("delete"), {"versions": chosen}) if chosen else run.client.delete(path)
     if secret is None:
         return run.success(f"Data deleted (if it existed) at: {path}")
     return run.secret(secret, run.flags.text("field"))
@@ -230,12 +227,14 @@ KV = Group(
         Command(
             "scan", scan,
             "Lists keys and everything below them.\n\n    $ caveau kv scan -mount=secret",
-            summary="List keys recursively", usage="[options] PATH", arity=Arity(0, 1, "1"), flags=(MOUNT,), formats=True,
+            summary="List keys recursively", usage="[options] PATH", arity=Arity(0, 1, "1"), flags=(MOUNT,),
+            formats=True,
         ),
         Command(
             "undelete", undelete,
             "Brings deleted versions back.\n\n    $ caveau kv undelete -mount=secret -versions=3 db/prod",
-            summary="Bring deleted versions back", usage="[options] KEY", arity=ONE, flags=(MOUNT, VERSIONS), formats=True,
+            summary="Bring deleted versions back", usage="[options] KEY", arity=ONE, flags=(MOUNT, VERSIONS),
+            formats=True,
         ),
     ),
 )  # fmt: skip

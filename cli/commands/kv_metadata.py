@@ -99,7 +99,8 @@ METADATA = Group(
         Command(
             "get", get,
             "Shows a key's settings and versions.\n\n    $ caveau kv metadata get -mount=secret db/prod",
-            summary="Show a key's settings and versions", usage="[options] KEY", arity=ONE, flags=(MOUNT,), formats=True,
+            summary="Show a key's settings and versions", usage="[options] KEY", arity=ONE, flags=(MOUNT,),
+            formats=True,
         ),
         Command(
             "patch", patch,
