@@ -145,8 +145,7 @@ def _build(cls: type, name: str, function: Callable[..., Any], d: Declaration) -
 def _refuse_twins(cls: type, routes: list[Route]) -> None:
     seen: dict[tuple[str, str], str] = {}
     for route in routes:
-        for path in route.openapi_paths():
-            shape = (route.op, re.sub(r"\{[^}]+\}", "{}", path))
-            if shape in seen and seen[shape] != route.handler:
-                raise TypeError(f"{cls.__name__}: {route.handler} and {seen[shape]} both answer {route.op} {path}")
-            seen[shape] = route.handler
+        for path in route.shapes():
+            other = seen.setdefault((route.op, path), route.handler)
+            if other != route.handler:
+                raise TypeError(f"{cls.__name__}: {route.handler} and {other} both answer {route.op} {path}")

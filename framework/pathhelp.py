@@ -23,11 +23,11 @@ def mount_help(engine: type[Engine]) -> str:
 
 def path_help(engine: type[Engine], path: str) -> str | None:
     """Help of one path below the mount; None when the engine has no such path."""
-    routes = [r for r in engine.routes if r.regex.fullmatch(path)]
-    if not routes:
+    matching = [r for r in engine.routes if r.regex.fullmatch(path)]
+    if not matching:
         return None
-    template = routes[0].template
-    routes = [r for r in routes if r.template == template]
+    template, shapes = matching[0].template, matching[0].shapes()
+    routes = [r for r in matching if r.shapes() & shapes]
     specs = {name: spec for r in routes for name, spec in r.params.specs.items()}
     lines = [
         f"Request:        {path}",

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -80,6 +81,10 @@ class Route:
         longest = plain.replace("[", "").replace("]", "")
         return [shortest] if shortest == longest else [shortest, longest]
 
+    def shapes(self) -> set[str]:
+        """Its paths without the names of captures: routes that share one share paths."""
+        return {re.sub(r"\{[^}]+\}", "{}", path) for path in self.openapi_paths()}
+
     @property
     def specificity(self) -> tuple[int, int, int]:
         """Sort key: most literal first, so that the order of declaration never matters."""
@@ -88,10 +93,18 @@ class Route:
 
 
 def compile_template(op: str, template: str) -> re.Pattern[str]:
-    """The regular expression of a template, for ``fullmatch``; a list path may end in a slash."""
+    """The regular expression of a template, for ``fullmatch``; a list path may end in a slash.
+
+    Raises TypeError for a template that cannot be read.
+    """
     escaped = re.escape(template).replace(r"\[", "(?:").replace(r"\]", ")?")
-    pattern = _CAPTURE.sub(lambda m: f"(?P<{m[1]}>{_PATTERNS[m[2]]})", escaped)
-    return re.compile(pattern + ("/?" if op in ("list", "scan") else ""), re.ASCII | re.DOTALL)
+    try:
+        pattern = _CAPTURE.sub(lambda m: f"(?P<{m[1]}>{_PATTERNS[m[2]]})", escaped)
+        if re.search(r"\\[{}]", pattern):
+            raise KeyError
+        return re.compile(pattern + ("/?" if op in ("list", "scan") else ""), re.ASCII | re.DOTALL)
+    except (KeyError, re.error):
+        raise TypeError(f"cannot read the path template {template!r}") from None
 
 
 def route(
@@ -113,6 +126,9 @@ def route(
     declaration = Declaration(op, template, auth, sudo, does_write, external, sealed, exists, hidden)
 
     def mark(handler: Handler) -> Handler:
+        is_async = inspect.iscoroutinefunction(handler)
+        if not is_async:
+            raise TypeError(f"{getattr(handler, '__qualname__', handler)}: a handler is an async function")
         handler.__dict__.setdefault("_routes", []).append(declaration)
         return handler
 
