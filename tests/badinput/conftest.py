@@ -25,8 +25,9 @@ def _dev_server(product: str) -> Iterator[Server]:
     start = {"caveau": caveau_server, "bao": bao_server}[product]
     with start() as server:
         yield server
-        if product == "caveau":
-            assert "Traceback" not in server.log.read_text(errors="replace"), server.log.read_text(errors="replace")
+        if product == "caveau":  # what a client does wrong is no error of the server's
+            _, found, first = server.log.read_text(errors="replace").partition("Traceback")
+            assert not found, first[:2000]
 
 
 @pytest.fixture
