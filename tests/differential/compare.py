@@ -81,7 +81,8 @@ def _kind(value: Any) -> str:
             return "object"
 
 
-def _same_number(ours: float, theirs: float) -> bool:
+def same_number(ours: float, theirs: float) -> bool:
+    """Equal, or apart only by the moment at which each server was asked."""
     return abs(ours - theirs) <= (_CLOCK_SKEW if ours > 30 else 0) or min(ours, theirs) > _UNIX_TIMES
 
 
@@ -115,7 +116,7 @@ def _json(ours: Any, theirs: Any, place: str, depth: int) -> list[Difference]:
     elif isinstance(ours, bool) or ours is None:
         same = ours == theirs
     else:
-        same = _same_number(ours, theirs)
+        same = same_number(ours, theirs)
     return [] if same else [Difference(f"value {where}", even_out(str(ours)), even_out(str(theirs)))]
 
 

@@ -11,12 +11,11 @@ import re
 from dataclasses import dataclass
 
 from .compare import Difference
-from .script import Request
 
 
 @dataclass(frozen=True, slots=True)
 class Intended:
-    """Regular expressions over a `Difference`, and over the request line it was found on."""
+    """Regular expressions over a `Difference`, and over the request or command it was found on."""
 
     reason: str
     aspect: str
@@ -24,9 +23,9 @@ class Intended:
     ours: str = ".*"
     theirs: str = ".*"
 
-    def explains(self, request: Request, difference: Difference) -> bool:
+    def explains(self, request: str, difference: Difference) -> bool:
         return all(re.fullmatch(pattern, text, re.DOTALL) for pattern, text in (
-            (self.aspect, difference.aspect), (self.request, request.line),
+            (self.aspect, difference.aspect), (self.request, request),
             (self.ours, difference.ours), (self.theirs, difference.theirs)))
 
 

@@ -29,7 +29,7 @@ class Report:
         self.unexplained = []
         for observation in self.observed:
             for difference in observation.differences:
-                found = {i for i in self.intended if i.explains(observation.request, difference)}
+                found = {i for i in self.intended if i.explains(observation.request.line, difference)}
                 used |= found
                 if not found:
                     self.unexplained.append((observation, difference))

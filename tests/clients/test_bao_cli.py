@@ -1,0 +1,222 @@
+"""The real ``bao`` command cannot tell Caveau from OpenBao: same output, same exit code.
+
+The scenarios under ``bao_cli/`` are lists of commands, run against both servers side by side:
+
+    scenario tokens                        a scenario; [sealed] gives it a server nobody initialised
+    token create -format=json              a command, quoted as in a shell
+    > t "client_token": "([^"]+)"          capture $t from its standard output
+    BAO_TOKEN=$t token lookup              with an environment; an empty value unsets the variable
+    policy write p - <<< path "a" {}       everything after <<< goes to standard input
+
+``BAO_CLI_SCENARIOS=tokens,policies`` runs only those (the servers are shared, so a scenario leaves
+nothing behind that another would see); ``BAO_CLI_REPORT=FILE`` writes all differences there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+import pytest
+from caveau.tests.differential.compare import Answer, Difference, differences, even_out, same_number
+from caveau.tests.differential.intended import INTENDED, Intended
+from caveau.tests.differential.script import fill
+from caveau.tests.peers import (
+    Server,
+    bao_binary,
+    bao_server_like_vault,
+    bao_server_sealed,
+    caveau_server,
+    caveau_server_sealed,
+    clean_environment,
+)
+
+pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.timeout(600)]
+
+ServerFactory = Callable[[], AbstractContextManager[Server]]
+BAO: tuple[ServerFactory, ServerFactory] = (bao_server_like_vault, bao_server_sealed)
+CAVEAU: tuple[ServerFactory, ServerFactory] = (caveau_server, caveau_server_sealed)
+
+SCENARIOS = Path(__file__).parent / "bao_cli"
+FILES = {"mine.hcl": 'path "secret/data/mine/*" {\n  capabilities = ["read"]\n}\n', "value.txt": "from a file"}
+
+# On top of the differential tests' table.
+CLI_INTENDED = (
+    Intended("hvs. makes our tokens, and what carries them, longer",
+             aspect="stdout", request=".* operator generate-root .*"),
+    Intended("the help texts are our own words",
+             aspect="stdout|(value|keys|type) .*", request="path-help .*"),
+)
+
+_NOISE = (
+    (re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{44}(?![A-Za-z0-9+/=])"), "<key>"),
+    (re.compile(r"(OTP|otp|Encoded Token|encoded_token|encoded_root_token)(\"?:?\s+\"?)[A-Za-z0-9_-]{20,}"),
+     r"\1\2<random>"),
+    (re.compile(r"committed \S+|\(\S{40}\)"), "<build>"),
+    (re.compile(r"-{3,}|={3,}"), "---"),
+    (re.compile(r"\s+"), " "),
+)
+_UNITS = {"h": 3600, "m": 60, "s": 1}
+
+
+@dataclass(slots=True)
+class Command:
+    line: str
+    capture: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Scenario:
+    name: str
+    sealed: bool
+    commands: list[Command] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    code: int
+    stdout: str
+    stderr: str
+
+
+def _scenarios() -> list[Scenario]:
+    only = {name for name in os.environ.get("BAO_CLI_SCENARIOS", "").split(",") if name}
+    found: list[Scenario] = []
+    for path in sorted(SCENARIOS.glob("*.txt")):
+        for line in path.read_text().splitlines():
+            if match := re.fullmatch(r"scenario ([^\[]+?)( \[sealed\])?", line):
+                found.append(Scenario(match[1], match[2] is not None))
+            elif line.startswith("> "):
+                name, _, pattern = line[2:].partition(" ")
+                found[-1].commands[-1].capture.append((name, pattern))
+            elif line and not line.startswith("#"):
+                found[-1].commands.append(Command(line))
+    return [scenario for scenario in found if not only or scenario.name in only]
+
+
+def _run(line: str, server: Server, home: Path) -> Outcome:
+    """One command line as a user with this home directory would run it."""
+    command, _, stdin = line.partition(" <<< ")
+    words = shlex.split(command)
+    environment = clean_environment(home) | {"BAO_ADDR": server.address}
+    if server.token:
+        environment["BAO_TOKEN"] = server.token
+    while words and re.match(r"[A-Z_]+=", words[0]):
+        name, _, value = words.pop(0).partition("=")
+        if value:
+            environment[name] = value
+        else:
+            environment.pop(name, None)
+    done = subprocess.run([bao_binary(), *words], input=stdin.encode(), capture_output=True, cwd=home,
+                          env=environment, timeout=30, check=False)
+    return Outcome(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+
+
+def _play(scenario: Scenario, server: Server, home: Path) -> list[Outcome]:
+    for name, text in FILES.items():
+        (home / name).write_text(text)
+    (home / ".vault-token").unlink(missing_ok=True)
+    variables: dict[str, str] = {}
+    outcomes = []
+    for command in scenario.commands:
+        outcome = _run(fill(command.line, variables), server, home)
+        outcomes.append(outcome)
+        for name, pattern in command.capture:
+            match = re.search(pattern, outcome.stdout)
+            variables[name] = match[1] if match else "nothing-captured"
+    return outcomes
+
+
+def _play_all(scenarios: list[Scenario], factories: tuple[ServerFactory, ServerFactory]) -> list[list[Outcome]]:
+    played = []
+    with tempfile.TemporaryDirectory() as name, factories[0]() as everyday:
+        for scenario in scenarios:
+            if scenario.sealed:
+                with factories[1]() as server:
+                    played.append(_play(scenario, server, Path(name)))
+            else:
+                played.append(_play(scenario, everyday, Path(name)))
+    return played
+
+
+def _seconds(word: str) -> float | None:
+    """A number, or a Go duration such as 767h59m59s, as a number."""
+    if re.fullmatch(r"-?\d+(\.\d+)?", word):
+        return float(word)
+    if re.fullmatch(r"(\d+[hms])+", word):
+        return sum(int(count) * _UNITS[unit] for count, unit in re.findall(r"(\d+)([hms])", word))
+    return None
+
+
+def _same_word(ours: str, theirs: str) -> bool:
+    if ours == theirs:
+        return True
+    mine, other = _seconds(ours.strip(",")), _seconds(theirs.strip(","))
+    return mine is not None and other is not None and same_number(mine, other)
+
+
+def _text(aspect: str, ours: str, theirs: str) -> list[Difference]:
+    mine, other = even_out(ours), even_out(theirs)
+    for pattern, name in _NOISE:
+        mine, other = pattern.sub(name, mine), pattern.sub(name, other)
+    words = mine.split(), other.split()
+    same = len(words[0]) == len(words[1]) and all(map(_same_word, *words))
+    return [] if same else [Difference(aspect, mine, other)]
+
+
+def _compare(ours: Outcome, theirs: Outcome) -> list[Difference]:
+    found = []
+    if ours.code != theirs.code:
+        found.append(Difference("exit code", str(ours.code), str(theirs.code)))
+    try:
+        for text in (ours.stdout, theirs.stdout):
+            orjson.loads(text)
+    except orjson.JSONDecodeError:
+        found += _text("stdout", ours.stdout, theirs.stdout)
+    else:
+        found += differences(Answer(0, {}, ours.stdout.encode()), Answer(0, {}, theirs.stdout.encode()))
+    return found + _text("stderr", ours.stderr, theirs.stderr)
+
+
+def _differences(ours: tuple[ServerFactory, ServerFactory], intended: tuple[Intended, ...]
+                 ) -> Iterator[tuple[str, str, list[Difference]]]:
+    """``(scenario, command, unexplained differences)`` of every command."""
+    scenarios = _scenarios()
+    with ThreadPoolExecutor(2) as pool:
+        mine, other = pool.map(lambda side: _play_all(scenarios, side), (ours, BAO))
+    for scenario, my_outcomes, other_outcomes in zip(scenarios, mine, other, strict=True):
+        for command, my_outcome, other_outcome in zip(scenario.commands, my_outcomes, other_outcomes, strict=True):
+            for name, pattern in command.capture:
+                assert re.search(pattern, other_outcome.stdout), f"{command.line}: no {name} in {other_outcome}"
+            yield scenario.name, command.line, [
+                d for d in _compare(my_outcome, other_outcome)
+                if not any(i.explains(command.line, d) for i in intended)]
+
+
+def _assert_alike(found: list[tuple[str, str, list[Difference]]]) -> None:
+    agreeing = sum(not differing for _, _, differing in found)
+    rows = [f"{scenario} | {line} | {d.aspect}\n    ours:   {d.ours[:400]!r}\n    theirs: {d.theirs[:400]!r}"
+            for scenario, line, differing in found for d in differing]
+    table = "\n".join([f"{agreeing} of {len(found)} commands agree", *rows])
+    if path := os.environ.get("BAO_CLI_REPORT"):
+        Path(path).write_text(table + "\n")
+    if rows:
+        pytest.fail(table, pytrace=False)
+
+
+def test_bao_cannot_tell_caveau_from_openbao() -> None:
+    _assert_alike(list(_differences(CAVEAU, (*INTENDED, *CLI_INTENDED))))
+
+
+def test_bao_cannot_tell_openbao_from_itself() -> None:
+    """What is left when both sides are the same is noise that the comparison should have evened out."""
+    _assert_alike(list(_differences(BAO, ())))
