@@ -147,6 +147,11 @@ class Server(web.Server):
             max_headers=MAX_HEADERS,
         )
 
+    def use(self, handler: Handler) -> None:
+        self.request_handler = handler
+        for connection in self.connections:
+            connection._request_handler = handler
+
     def start(self) -> None:
         self._sweeper = self._loop.call_later(self._period, self._sweep)
 

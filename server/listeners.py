@@ -80,6 +80,11 @@ class Listener:
         else:
             self._accepting = await loop.create_server(server, sock=self._socket, backlog=BACKLOG)
 
+    def use(self, handler: Handler) -> None:
+        """Answer the requests from now on with ``handler``, those of open connections too."""
+        assert self._server is not None
+        self._server.use(handler)
+
     async def reload(self) -> None:
         """Read the certificate files again, for new connections. Raises ConfigError and keeps the old ones."""
         if self._tls is not None:

@@ -117,14 +117,17 @@ class RotatingFile(BaseRotatingHandler):
         return bool(self.max_bytes and size and size + len(self.format(record)) >= self.max_bytes)
 
     def doRollover(self) -> None:
-        if self.stream:
-            self.stream.close()
+        self._close_stream()
         path = Path(self.baseFilename)
         path.rename(path.with_name(f"{path.stem}-{time.time_ns()}{path.suffix}"))
         self.stream = self._open()
         if self.keep:
             for old in self.archives()[: -self.keep if self.keep > 0 else None]:
                 old.unlink(missing_ok=True)
+
+    def _close_stream(self) -> None:
+        if self.stream:
+            self.stream.close()
 
     def archives(self) -> list[Path]:
         """The files set aside, oldest first."""
@@ -137,7 +140,7 @@ class RotatingFile(BaseRotatingHandler):
         """Go on in the file that has the configured name now, after a tool has moved the old one."""
         self.acquire()
         try:
-            self.stream.close()
+            self._close_stream()
             self.stream = self._open()
         finally:
             self.release()

@@ -2,7 +2,7 @@
 
 from .address import join_address, split_address
 from .errors import ConfigError
-from .load import cluster_address, load, variable
+from .load import check, cluster_address, load, parse_directive, variable
 from .model import (
     AuditConfig,
     ListenerConfig,
@@ -22,9 +22,11 @@ __all__ = [
     "StorageConfig",
     "TelemetryConfig",
     "UserLockoutConfig",
+    "check",
     "cluster_address",
     "join_address",
     "load",
+    "parse_directive",
     "split_address",
     "variable",
 ]

@@ -25,8 +25,7 @@ def variable(name: str, environ: Mapping[str, str] = os.environ) -> str:
 def load(paths: Iterable[str], environ: Mapping[str, str] = os.environ) -> ServerConfig:
     """The configuration in ``paths``, each a file or a directory of ``*.hcl`` and ``*.json`` files.
 
-    Raises ConfigError with every problem found. No path at all is for dev mode: only the
-    environment counts, and no store or listener is asked for.
+    Raises ConfigError with every problem found. See ``check`` for what it still needs.
     """
     paths = tuple(paths)
     checks = _environment_flag("ENABLE_FILE_PERMISSIONS_CHECK", environ)
@@ -39,8 +38,7 @@ def load(paths: Iterable[str], environ: Mapping[str, str] = os.environ) -> Serve
             problems += error.problems
     if problems:
         raise ConfigError(*problems)
-    config = _with_environment(_merged(documents, paths), environ)
-    return _checked(config) if paths else config
+    return _with_environment(_merged(documents, paths), environ)
 
 
 def _files(paths: tuple[str, ...], checks: bool) -> Iterable[Path]:
@@ -102,7 +100,7 @@ def _merged(documents: list[Document], sources: tuple[str, ...]) -> ServerConfig
     config = ServerConfig(
         sources=sources,
         notices=tuple(notice for document in documents for notice in document.notices),
-        listeners=tuple(_completed(each) for document in documents for each in document.listeners),
+        listeners=tuple(each for document in documents for each in document.listeners),
         seals=tuple(each for document in documents for each in document.seals),
         audits=tuple(each for document in documents for each in document.audits),
         user_lockouts=MappingProxyType(
@@ -113,9 +111,11 @@ def _merged(documents: list[Document], sources: tuple[str, ...]) -> ServerConfig
     config = replace(
         config, **_zero_is_default(config, ("default_lease_ttl", "max_lease_ttl", "default_max_request_duration"))
     )
+    default_ttl = config.default_lease_ttl
     if not values.get("default_lease_ttl"):
-        return replace(config, default_lease_ttl=min(config.default_lease_ttl, config.max_lease_ttl))
-    return config
+        default_ttl = min(default_ttl, config.max_lease_ttl)
+    listeners = tuple(_completed(each, config.default_max_request_duration) for each in config.listeners)
+    return replace(config, listeners=listeners, default_lease_ttl=default_ttl)
 
 
 def _zero_is_default(config: ServerConfig | ListenerConfig, names: Iterable[str]) -> dict[str, Any]:
@@ -130,9 +130,13 @@ _LIMITS = tuple(
 )
 
 
-def _completed(listener: ListenerConfig) -> ListenerConfig:
-    address = listener.address or ("127.0.0.1:8200" if listener.type == "tcp" else "")
-    return replace(listener, address=address, **_zero_is_default(listener, _LIMITS))
+def _completed(listener: ListenerConfig, seconds: float) -> ListenerConfig:
+    return replace(
+        listener,
+        address=listener.address or ("127.0.0.1:8200" if listener.type == "tcp" else ""),
+        max_request_duration=listener.max_request_duration or seconds,
+        **_zero_is_default(listener, _LIMITS),
+    )
 
 
 # These win over the files.
@@ -181,9 +185,16 @@ def _with_environment(config: ServerConfig, environ: Mapping[str, str]) -> Serve
     return replace(config, **values)
 
 
-def _checked(config: ServerConfig) -> ServerConfig:
+def parse_directive(name: str, raw: str | int) -> Any:
+    """What ``name = raw`` means at the top of a file, for a command-line flag. Raises ValueError."""
+    _, kind = directives(ServerConfig)[name]
+    return kind.parse(raw)
+
+
+def check(config: ServerConfig) -> ServerConfig:
+    """``config``, complete and free of contradictions. Raises ConfigError with every problem found."""
     problems = []
-    where = ", ".join(config.sources)
+    where = ", ".join(config.sources) or "configuration"
     if config.storage is None:
         problems.append(f'{where}: no storage: add a storage block, such as storage "sqlite" {{ path = "caveau.db" }}')
     if not config.listeners:

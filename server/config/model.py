@@ -219,7 +219,7 @@ class ServerConfig:
     max_lease_ttl: float = directive(LONGEST, 768 * HOURS)
     default_max_request_duration: float = directive(LONGEST, 90.0)
 
-    log_level: str = directive(LOG_LEVEL, "info")
+    log_level: str = directive(LOG_LEVEL, "")  # "" is info, and on SIGHUP what is in force
     log_format: str = directive(LOG_FORMAT, "standard")
     log_file: str = directive(TEXT, "")
     log_rotate_duration: float = directive(SECONDS, 24 * HOURS)

@@ -6,7 +6,7 @@ import json
 import os
 
 import pytest
-from caveau.server.config import ConfigError, ListenerConfig, ServerConfig, cluster_address, load
+from caveau.server.config import ConfigError, ListenerConfig, ServerConfig, check, cluster_address, load
 
 BASE = """
 storage "sqlite" { path = "caveau.db" }
@@ -30,7 +30,7 @@ def write(tmp_path):
 
 def problems(*paths: str, environ: dict[str, str] | None = None) -> str:
     with pytest.raises(ConfigError) as error:
-        load(paths, environ or {})
+        check(load(paths, environ or {}))
     return str(error.value)
 
 
@@ -96,7 +96,8 @@ def test_hcl_and_json_say_the_same(write):
 def test_defaults_are_vaults(write):
     config = load([write(BASE)], {})
     assert config.default_lease_ttl == config.max_lease_ttl == 768 * 3600
-    assert config.default_max_request_duration == 90
+    assert config.default_max_request_duration == config.listeners[0].max_request_duration == 90
+    assert check(config) is config
     assert config.unsafe_allow_api_audit_creation
     [listener] = config.listeners
     assert not listener.disable_unauthed_rekey_endpoints
@@ -116,6 +117,8 @@ def test_zero_means_the_default(write):
 def test_a_shorter_maximum_shortens_the_default_ttl(write):
     config = load([write(BASE + 'max_lease_ttl = "1h"')], {})
     assert config.default_lease_ttl == config.max_lease_ttl == 3600
+    config = load([write(BASE + 'max_lease_ttl = "900h"\ndefault_lease_ttl = "800h"')], {})
+    assert config.default_lease_ttl == 800 * 3600
 
 
 def test_secrets_of_stores_seals_and_audits_are_not_shown(write):

@@ -1,0 +1,308 @@
+"""The server as a process: from its configuration to its exit code.
+
+Order matters: addresses are taken before the store is opened, so that a mistake costs nothing; and
+requests are answered only once the core has started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import platform
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..framework.errors import CaveauError
+from . import logs, plugins
+from .config import ConfigError, ListenerConfig, SealConfig, ServerConfig, cluster_address, load
+from .dev import DevKeys, DevOptions, dev_banner, open_dev, write_cluster_json
+from .listeners import Listener
+
+if TYPE_CHECKING:
+    from ..framework.storage import Physical
+    from ..storage.seals import Seal
+    from .core import Core
+
+_log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 10.0
+"""How long requests in progress may take once the process is told to end."""
+_UNSEAL_RETRY_SECONDS = 5.0
+
+
+def run(config: ServerConfig, *, dev: DevOptions | None = None) -> int:
+    """Serve ``config`` until SIGTERM or SIGINT. The exit code: 0, or 1 with the reason on standard error."""
+    try:
+        _start_logging(config)
+        process = _Process(config, dev)
+        process.bind()
+        with _pid_file(config), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(process.serve())
+    except (ConfigError, CaveauError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # a platform without it
+        return None
+    return uvloop.new_event_loop
+
+
+def _start_logging(config: ServerConfig) -> None:
+    try:
+        logs.configure(
+            level=config.log_level or "info",
+            format=config.log_format,
+            file=config.log_file,
+            rotate_bytes=config.log_rotate_bytes,
+            rotate_seconds=config.log_rotate_duration,
+            rotate_max_files=config.log_rotate_max_files,
+        )
+    except OSError as error:
+        raise ConfigError(f"log_file: {config.log_file} cannot be written: {error.strerror}") from None
+    for level, text in config.notices:
+        _log.log(logs.LEVELS[level], text)
+
+
+@contextlib.contextmanager
+def _pid_file(config: ServerConfig) -> Iterator[None]:
+    if not config.pid_file:
+        yield
+        return
+    path = Path(config.pid_file)
+    try:
+        path.write_text(f"{os.getpid()}\n")
+        path.chmod(config.pid_file_mode)
+    except OSError as error:
+        raise ConfigError(f"pid_file: {path} cannot be written: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def open_store(config: ServerConfig) -> Physical:
+    """The configured store, not opened yet. Raises ConfigError."""
+    store = config.storage
+    assert store is not None
+    physical: Physical = _plugin("storage", store.type, store.options, store.origin)
+    return physical
+
+
+def make_seal(config: ServerConfig) -> Seal:
+    """The active seal; ``shamir`` where none is configured. Raises ConfigError."""
+    config_of = next((each for each in config.seals if not each.disabled), SealConfig(type="shamir"))
+    seal: Seal = _plugin("seal", config_of.type, config_of.options, config_of.origin)
+    return seal
+
+
+def _plugin(kind: str, type_: str, options: Mapping[str, str], origin: str) -> Any:
+    where = f"{origin}: " if origin else ""
+    if type_ not in plugins.installed(kind):
+        known = ", ".join(sorted(plugins.installed(kind)))
+        raise ConfigError(f'{where}{kind} "{type_}" is not installed; there are: {known}')
+    try:
+        return plugins.load(kind, type_).from_config(options)
+    except CaveauError as error:
+        raise ConfigError(f"{where}{error}") from None
+
+
+class _Process:
+    def __init__(self, config: ServerConfig, dev: DevOptions | None) -> None:
+        self.config = config
+        self.dev = dev
+        self.listeners = [Listener(each) for each in config.listeners]
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def bind(self) -> None:
+        for listener in self.listeners:
+            listener.bind()
+        if not self.config.api_addr and self.url.startswith("http"):
+            self.config = replace(self.config, api_addr=self.url)
+
+    @property
+    def url(self) -> str:
+        """Where clients on this machine find the server."""
+        listener = next((each for each in self.listeners if each.config.type == "tcp"), self.listeners[0])
+        for wildcard, local in (("://[::]:", "://127.0.0.1:"), ("://0.0.0.0:", "://127.0.0.1:")):
+            if wildcard in listener.url:
+                return listener.url.replace(wildcard, local)
+        return listener.url
+
+    async def serve(self) -> None:
+        from .core import Core
+
+        ended = asyncio.Event()
+        physical = open_store(self.config)
+        seal = make_seal(self.config)
+        await physical.open()
+        try:
+            core = Core(self.config, physical, seal)
+            self.handle_signals(core, ended)
+            try:
+                print(self.banner(), flush=True)
+                await self.start(core)
+                await ended.wait()
+                print("==> Caveau shutdown triggered", flush=True)
+                _notify("STOPPING=1")
+            finally:
+                for task in self.tasks:
+                    task.cancel()
+                await asyncio.gather(*self.tasks, return_exceptions=True)
+                await asyncio.gather(*(listener.stop(DRAIN_SECONDS) for listener in self.listeners))
+                await core.stop()
+        finally:
+            await physical.close()
+            await seal.close()
+
+    async def start(self, core: Core) -> None:
+        from .edge import Edge
+
+        keys: DevKeys | None = None
+        try:
+            await core.start()
+        except CaveauError as error:
+            _log.error("the seal did not open: %s; it is tried again every %gs", error, _UNSEAL_RETRY_SECONDS)
+            self.spawn(self.retry_unseal(core))
+        if self.dev:
+            keys = await open_dev(core, self.dev)
+        elif core.storage_type == "inmem":
+            _log.warning('storage "inmem" loses everything when the server ends; it is for development')
+        for listener in self.listeners:
+            await listener.serve(Edge(core, listener.config).handle)
+        _notify("READY=1")
+        print("==> Caveau server started! Log data will stream in below:\n", flush=True)
+        if self.dev:
+            await asyncio.to_thread(self.finish_dev, self.dev, keys)
+
+    def finish_dev(self, dev: DevOptions, keys: DevKeys | None) -> None:
+        if keys and dev.store_token:
+            dev.store_token(keys.root_token)
+        if dev.cluster_json:
+            write_cluster_json(dev.cluster_json, self.url, dev.ca_file, keys)
+        store = self.config.storage
+        print(dev_banner(self.url, dev, keys, in_memory=store is None or store.type == "inmem"), flush=True)
+
+    async def retry_unseal(self, core: Core) -> None:
+        while core.sealed:
+            await asyncio.sleep(_UNSEAL_RETRY_SECONDS)
+            try:
+                await core.start()
+            except CaveauError as error:
+                _log.warning("the seal did not open: %s", error)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    # Signals
+
+    def handle_signals(self, core: Core, ended: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+
+        def end() -> None:
+            ended.set()
+            for number in (signal.SIGTERM, signal.SIGINT):  # a second one ends the process at once
+                loop.remove_signal_handler(number)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, end)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self.spawn(self.reload(core)))
+
+    async def reload(self, core: Core) -> None:
+        """SIGHUP: certificates, log level, log files and response headers. Mistakes change nothing and are logged."""
+        from .edge import Edge
+
+        print("==> Caveau reload triggered", flush=True)
+        _notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            new = await asyncio.to_thread(self.reread)
+        except ConfigError as error:
+            for problem in error.problems:
+                _log.error("reload: %s", problem)
+            new = self.config
+        if new.log_level:
+            logs.set_level(new.log_level)
+        try:
+            await asyncio.to_thread(logs.reopen)
+        except OSError as error:
+            _log.error("reload: the log file cannot be opened: %s", error.strerror)
+        for listener in self.listeners:
+            try:
+                await listener.reload()
+            except ConfigError as error:
+                _log.error("reload: the old certificates stay in use: %s", error)
+            if (
+                headers := _same_listener(listener, new).custom_response_headers
+            ) != listener.config.custom_response_headers:
+                listener.config = replace(listener.config, custom_response_headers=headers)
+                listener.use(Edge(core, listener.config).handle)
+        _notify("READY=1")
+
+    def reread(self) -> ServerConfig:
+        """The files as they are now. What they say of the log level wins over flags and environment, as in Vault."""
+        kept = {name: value for name, value in os.environ.items() if name.endswith("_ENABLE_FILE_PERMISSIONS_CHECK")}
+        return load(self.config.sources, kept)
+
+    # What it prints
+
+    def banner(self) -> str:
+        config = self.config
+        rows = {
+            "Api Address": config.api_addr,
+            "Log Level": logs.level(),
+            "Python Version": platform.python_version(),
+            "Recovery Mode": "false",
+            "Storage": config.storage.type if config.storage else "",
+            "Version": f"Caveau v{__version__}",
+        }
+        if config.cluster_addr:
+            rows["Cluster Address"] = config.cluster_addr
+        for number, listener in enumerate(self.listeners, 1):
+            rows[f"Listener {number}"] = _listener_row(listener)
+        lines = [f"{name:>24}: {rows[name]}" for name in sorted(rows)]
+        return "\n".join(["==> Caveau server configuration:", "", *lines, ""])
+
+
+def _same_listener(listener: Listener, config: ServerConfig) -> ListenerConfig:
+    """What a configuration read again says of a listener, if it still has it."""
+    place = (listener.config.type, listener.config.address)
+    return next((each for each in config.listeners if (each.type, each.address) == place), listener.config)
+
+
+def _listener_row(listener: Listener) -> str:
+    config = listener.config
+    shown = {"addr": listener.address}
+    if config.type == "tcp":
+        shown["cluster address"] = cluster_address(replace(config, address=listener.address))
+        shown["tls"] = "disabled" if config.tls_disable else "enabled"
+    shown |= {
+        "max_request_duration": f"{config.max_request_duration:g}s",
+        "max_request_size": str(config.max_request_size),
+    }
+    return f"{config.type} (" + ", ".join(f'{name}: "{shown[name]}"' for name in sorted(shown)) + ")"
+
+
+def _notify(state: str) -> None:
+    """Tell systemd (sd_notify(3)), if it started us and wants to know."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)
+        sender.sendto(state.encode(), "\0" + address[1:] if address[0] == "@" else address)
