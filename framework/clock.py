@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Protocol
+
+_EPOCH = datetime(1970, 1, 1)  # UTC
 
 
 class Clock(Protocol):
@@ -34,10 +36,9 @@ class FakeClock:
 
 def rfc3339(seconds: float) -> str:
     """UTC time as Vault prints it: RFC 3339 with up to nanoseconds, trailing zeros cut, ``Z``."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
-    fraction = f".{moment.microsecond:06d}".rstrip("0").rstrip(".")
-    return f"{text}{fraction}Z"
+    moment = _EPOCH + timedelta(seconds=seconds)
+    text = moment.isoformat()
+    return (text.rstrip("0") if moment.microsecond else text) + "Z"
 
 
 def parse_rfc3339(text: str) -> float:

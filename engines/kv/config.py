@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from ...framework.messages import Request
 from ...framework.params import Field, NoParams, Params
 from ...framework.routes import read, update
-from ...framework.wire import INT, SIGNED_SECONDS, Wire, format_duration
+from ...framework.wire import INT, SIGNED_SECONDS, Wire
 from .secrets import CONFIG, Secrets
 
 
@@ -36,13 +36,7 @@ class ConfigRoutes(Secrets):
     @read("config")
     async def read_config(self, req: Request, p: NoParams) -> dict[str, Any]:
         """Read the settings of the mount."""
-        config = await self.config(req.storage)
-        return {
-            "cas_required": config.cas_required,
-            "delete_version_after": format_duration(config.delete_version_after),
-            "max_versions": config.max_versions,
-            "metadata_cas_required": config.metadata_cas_required,
-        }
+        return (await self.config(req.storage)).describe()
 
     @update("config")
     async def write_config(self, req: Request, p: Settings) -> None:

@@ -17,7 +17,7 @@ from ...framework.routes import delete, patch, read, update
 from ...framework.storage import View
 from ...framework.wire import INT, MAP, Wire
 from .paths import check_writable
-from .records import Config, Secret, Version
+from .records import Config, Secret, Version, is_readable
 from .secrets import SecretPath, Secrets, version_key
 
 NULLABLE_MAP = Wire("map", MAP.schema, MAP.parse, lambda: None)
@@ -72,8 +72,7 @@ class DataRoutes(Secrets):
         config = await self.config(req.storage)
         secret = await self.take(req.storage, p.path)
         if secret is None:
-            now = rfc3339(self.clock.time())
-            secret = Secret(now, now)
+            secret = Secret(created_time=rfc3339(self.clock.time()))
         _check_and_set(p.options, secret, config)
         return self._add_version(req.storage, p.path, secret, config, dumps(p.data))
 
@@ -92,7 +91,7 @@ class DataRoutes(Secrets):
             return Response(status=404, body=b"")
         _check_and_set(p.options, secret, config)
         latest = secret.current_version
-        if not secret.versions[latest].readable(self.clock.time()):
+        if not is_readable(secret.versions[str(latest)], self.clock.time()):
             return Response(status=404, data=secret.describe_version(latest))
         data = await self.data(req.storage, p.path, latest)
         if data is None:
@@ -104,11 +103,11 @@ class DataRoutes(Secrets):
     async def delete_data(self, req: Request, p: SecretPath) -> None:
         """Delete the latest version. Its data stays until it is destroyed or pruned, and can be undeleted."""
         secret = await self.take(req.storage, p.path)
-        version = secret and secret.versions.get(secret.current_version)
+        version = secret and secret.version(secret.current_version)
         now = self.clock.time()
-        if secret and version and version.readable(now):
-            deleted = replace(version, deletion_time=rfc3339(now))
-            versions = {**secret.versions, secret.current_version: deleted}
+        if secret and version and is_readable(version, now):
+            deleted: Version = {**version, "deletion_time": rfc3339(now)}
+            versions = {**secret.versions, str(secret.current_version): deleted}
             self.save(req.storage, p.path, replace(secret, versions=versions))
 
     async def _read(self, req: Request, p: ReadVersion) -> tuple[dict[str, Any], bytes | None]:
@@ -116,10 +115,10 @@ class DataRoutes(Secrets):
         secret = await self.find(req.storage, p.path)
         while secret is not None:
             number = p.version if p.version > 0 else secret.current_version
-            version = secret.versions.get(number)
+            version = secret.version(number)
             if version is None:
                 break
-            if not version.readable(self.clock.time()):
+            if not is_readable(version, self.clock.time()):
                 return secret.describe_version(number), None
             data = await self.data(req.storage, p.path, number)
             if data is not None:
@@ -132,16 +131,21 @@ class DataRoutes(Secrets):
 
     def _add_version(self, storage: View, path: str, secret: Secret, config: Config, data: bytes) -> dict[str, Any]:
         now = self.clock.time()
+        created = rfc3339(now)
         number = secret.current_version + 1
         lifetime = secret.lifetime(config)
         kept = secret.kept_versions(config)
-        oldest = max(secret.oldest_version, number - kept + 1) if number > kept else secret.oldest_version
-        versions = {n: version for n, version in secret.versions.items() if n >= oldest}
-        for pruned in secret.versions.keys() - versions.keys():
-            storage.delete(version_key(path, pruned))
-        versions[number] = Version(rfc3339(now), rfc3339(now + lifetime) if lifetime else "")
+        oldest = secret.oldest_version
+        versions = dict(secret.versions)
+        if number > kept:
+            oldest = max(oldest, number - kept + 1)
+            for pruned in [n for n in versions if int(n) < oldest]:
+                del versions[pruned]
+                storage.delete(version_key(path, int(pruned)))
+        deletion = rfc3339(now + lifetime) if lifetime else ""
+        versions[str(number)] = Version(created_time=created, deletion_time=deletion, destroyed=False)
         written = replace(
-            secret, updated_time=rfc3339(now), current_version=number, oldest_version=oldest, versions=versions
+            secret, updated_time=created, current_version=number, oldest_version=oldest, versions=versions
         )
         storage.put(version_key(path, number), data)
         self.save(storage, path, written)

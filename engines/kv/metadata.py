@@ -81,7 +81,7 @@ class MetadataRoutes(Secrets):
         secret = await self.take(req.storage, p.path)
         if secret is not None:
             for number in secret.versions:
-                req.storage.delete(version_key(p.path, number))
+                req.storage.delete(version_key(p.path, int(number)))
             req.storage.delete(metadata_key(p.path))
 
     @list_("metadata[/{path:path}]")
@@ -129,7 +129,7 @@ class MetadataRoutes(Secrets):
         config = await self.config(storage)
         _check_and_set(p, secret, config)
         now = rfc3339(self.clock.time())
-        secret = secret or Secret(now, now)
+        secret = secret or Secret(created_time=now)
         changes["current_metadata_version"] = secret.current_metadata_version + 1
         self.save(storage, p.path, replace(secret, updated_time=now, **changes))
         overruled = [

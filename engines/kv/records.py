@@ -1,10 +1,13 @@
-"""What KV version 2 keeps of a secret and of the mount, as values. Times are RFC 3339 text, durations seconds."""
+"""What KV version 2 keeps of a secret and of the mount, as values.
+
+Times are RFC 3339 text, durations seconds. Values are never changed in place: decoded ones are shared.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 import orjson
 
@@ -14,7 +17,7 @@ from ...framework.wire import format_duration
 DEFAULT_MAX_VERSIONS = 10
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Config:
     """Settings of the mount. ``delete_version_after`` -1 switches it off for every secret."""
 
@@ -24,32 +27,39 @@ class Config:
     metadata_cas_required: bool = False
 
     def encode(self) -> bytes:
-        return orjson.dumps(self, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(vars(self))
 
     @classmethod
     def decode(cls, raw: bytes) -> Config:
         return cls(**orjson.loads(raw))
 
+    def describe(self) -> dict[str, Any]:
+        """The settings as a read of them shows them."""
+        return {**vars(self), "delete_version_after": format_duration(self.delete_version_after)}
 
-@dataclass(frozen=True, slots=True)
-class Version:
-    """One version of a secret. ``deletion_time`` may lie ahead; destroyed data is gone for good."""
+
+class Version(TypedDict):
+    """One version of a secret. ``deletion_time`` may lie ahead, or be empty; destroyed data is gone for good."""
 
     created_time: str
-    deletion_time: str = ""
-    destroyed: bool = False
-
-    def readable(self, now: float) -> bool:
-        return not self.destroyed and not (self.deletion_time and parse_rfc3339(self.deletion_time) <= now)
+    deletion_time: str
+    destroyed: bool
 
 
-@dataclass(frozen=True, slots=True)
+def is_readable(version: Version, now: float) -> bool:
+    gone = version["deletion_time"]
+    return not version["destroyed"] and not (gone and parse_rfc3339(gone) <= now)
+
+
+@dataclass(frozen=True)
 class Secret:
-    """A secret without its data. ``current_version`` 0: settings only, nothing written yet."""
+    """A secret without its data. ``current_version`` 0: settings only, nothing written yet.
 
-    created_time: str
-    updated_time: str
+    ``versions`` is by number in decimal, as in JSON.
+    """
+
     cas_required: bool = False
+    created_time: str = ""
     current_metadata_version: int = 0
     current_version: int = 0
     custom_metadata: Mapping[str, str] | None = None
@@ -57,16 +67,18 @@ class Secret:
     max_versions: int = 0
     metadata_cas_required: bool = False
     oldest_version: int = 0  # 0 until the first one is pruned
-    versions: Mapping[int, Version] = field(default_factory=dict)
+    updated_time: str = ""
+    versions: Mapping[str, Version] = field(default_factory=dict)
 
     def encode(self) -> bytes:
-        return orjson.dumps(self, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(vars(self))
 
     @classmethod
     def decode(cls, raw: bytes) -> Secret:
-        fields = orjson.loads(raw)
-        fields["versions"] = {int(number): Version(**version) for number, version in fields["versions"].items()}
-        return cls(**fields)
+        return cls(**orjson.loads(raw))
+
+    def version(self, number: int) -> Version | None:
+        return self.versions.get(str(number))
 
     def kept_versions(self, config: Config) -> int:
         """How many versions are kept: the greater of the secret's and the mount's limits."""
@@ -80,34 +92,15 @@ class Secret:
 
     def describe_version(self, number: int) -> dict[str, Any]:
         """One version as answers to reads and writes of data show it."""
-        version = self.versions[number]
+        version = self.versions[str(number)]
         return {
-            "created_time": version.created_time,
+            "created_time": version["created_time"],
             "custom_metadata": self.custom_metadata,
-            "deletion_time": version.deletion_time,
-            "destroyed": version.destroyed,
+            "deletion_time": version["deletion_time"],
+            "destroyed": version["destroyed"],
             "version": number,
         }
 
     def describe(self) -> dict[str, Any]:
         """The secret as answers to reads of metadata show it."""
-        return {
-            "cas_required": self.cas_required,
-            "created_time": self.created_time,
-            "current_metadata_version": self.current_metadata_version,
-            "current_version": self.current_version,
-            "custom_metadata": self.custom_metadata,
-            "delete_version_after": format_duration(self.delete_version_after),
-            "max_versions": self.max_versions,
-            "metadata_cas_required": self.metadata_cas_required,
-            "oldest_version": self.oldest_version,
-            "updated_time": self.updated_time,
-            "versions": {
-                str(number): {
-                    "created_time": v.created_time,
-                    "deletion_time": v.deletion_time,
-                    "destroyed": v.destroyed,
-                }
-                for number, v in self.versions.items()
-            },
-        }
+        return {**vars(self), "delete_version_after": format_duration(self.delete_version_after)}

@@ -73,8 +73,9 @@ class Secrets(Engine):
         raw = await storage.get(metadata_key(path))
         if raw is None and self._upgraded:
             if await storage.get(v1.PREFIX + path) is not None:
-                only = {1: Version(self._upgraded)}
-                return Secret(self._upgraded, self._upgraded, current_version=1, versions=only)
+                time = self._upgraded
+                only = {"1": Version(created_time=time, deletion_time="", destroyed=False)}
+                return Secret(created_time=time, updated_time=time, current_version=1, versions=only)
             raw = await storage.get(metadata_key(path))  # moved between the two reads?
         return None if raw is None else self._secrets(path, raw)
 

@@ -14,7 +14,7 @@ from ...framework.params import Field
 from ...framework.routes import update
 from ...framework.wire import COMMA_INTS
 from .paths import check_writable
-from .records import Secret, Version
+from .records import Secret, Version, is_readable
 from .secrets import SecretPath, Secrets, version_key
 
 
@@ -31,7 +31,7 @@ class VersionRoutes(Secrets):
         now = self.clock.time()
         deleted = rfc3339(now)
         await self._change(
-            req, p, lambda _, version: replace(version, deletion_time=deleted) if version.readable(now) else version
+            req, p, lambda _, version: {**version, "deletion_time": deleted} if is_readable(version, now) else version
         )
 
     @update("undelete/{path:path}")
@@ -45,7 +45,7 @@ class VersionRoutes(Secrets):
 
         def restore(secret: Secret, version: Version) -> Version:
             lifetime = secret.lifetime(config)
-            return replace(version, deletion_time=rfc3339(now + lifetime) if lifetime else "")
+            return {**version, "deletion_time": rfc3339(now + lifetime) if lifetime else ""}
 
         await self._change(req, p, restore)
 
@@ -54,7 +54,7 @@ class VersionRoutes(Secrets):
         """Remove the data of versions of a secret for good."""
         if not p.versions:
             raise InvalidRequest("no version number provided")
-        await self._change(req, p, lambda _, version: replace(version, destroyed=True))
+        await self._change(req, p, lambda _, version: {**version, "destroyed": True})
         for number in p.versions:
             req.storage.delete(version_key(p.path, number))
 
@@ -66,8 +66,9 @@ class VersionRoutes(Secrets):
         secret = await self.take(req.storage, p.path)
         if secret is None:
             return
+        chosen = set(map(str, p.versions))
         versions = {
-            number: change(secret, version) if number in p.versions and not version.destroyed else version
+            number: change(secret, version) if number in chosen and not version["destroyed"] else version
             for number, version in secret.versions.items()
         }
         if versions != secret.versions:

@@ -73,7 +73,7 @@ class Mount:
         result = await (self.store.run(handle) if route.writes else handle(self.store))
         if not isinstance(result, Response):
             result = Response(data=result)
-        empty = result.data is None and not warnings and result.body is None
+        empty = result.data is None and result.body is None and not (warnings or result.warnings)
         value = None if result.data is None else loads(dumps(result.data))
         return Answer(result.status or (204 if empty else 200), value, [*warnings, *result.warnings],
                       result.lease_duration, result.body)  # fmt: skip
