@@ -37,11 +37,10 @@ from .keyring import Keyring, RotationConfig
 KEYRING = "core/keyring"
 ROOT = "core/root"
 
-_VERSION = 1
-_HEADER_SIZE = 5
+_VERSION = b"\x01"
 _NONCE_SIZE = 12
 _NOTHING: Mapping[str, bytes] = MappingProxyType({})
-OVERHEAD = _HEADER_SIZE + _NONCE_SIZE + 16
+OVERHEAD = 5 + _NONCE_SIZE + 16
 """Bytes an entry is longer than its plaintext."""
 
 
@@ -65,17 +64,16 @@ def encrypt_entry(aead: AESGCM, header: bytes, key: str, plaintext: bytes, nonce
 
 def decrypt_entry(aead: AESGCM, key: str, entry: bytes) -> bytes:
     """The plaintext of ``entry``, whose term the caller has looked up; raises CorruptEntry."""
-    header = entry[:_HEADER_SIZE]
-    if len(entry) < OVERHEAD or header[4] != _VERSION:
+    if entry[4:5] != _VERSION:
         raise CorruptEntry(key)
     try:
-        return aead.decrypt(entry[_HEADER_SIZE:17], entry[17:], header + key.encode())
-    except InvalidTag:
+        return aead.decrypt(entry[5:17], entry[17:], entry[:5] + key.encode())
+    except (InvalidTag, ValueError):  # ValueError: too short to hold a nonce
         raise CorruptEntry(key) from None
 
 
 def _header(term: int) -> bytes:
-    return term.to_bytes(4, "big") + bytes((_VERSION,))
+    return term.to_bytes(4, "big") + _VERSION
 
 
 class Barrier:

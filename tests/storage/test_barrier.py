@@ -365,3 +365,11 @@ async def test_standby_takes_over_the_count(store: InmemStore, barrier: Barrier)
     await barrier.store_encryptions()
     await standby.reload()
     assert standby.encryptions == 5
+
+
+async def test_entry_of_another_version_is_refused(barrier: Barrier) -> None:
+    """Even one made with the right key: only what this version writes is read."""
+    aead = AESGCM(barrier.keyring.active_term.key)
+    entry = encrypt_entry(aead, b"\0\0\0\x01\x02", "a", b"x", bytes(12))
+    with pytest.raises(CorruptEntry):
+        barrier.decrypt("a", entry)

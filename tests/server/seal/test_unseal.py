@@ -160,7 +160,16 @@ async def test_sealing_forgets_operations_in_progress(node: Node) -> None:
     assert not (await node.root.status())["started"]
 
 
-async def test_concurrent_shares_open_once(node: Node) -> None:
+class YieldingStore(InmemStore):
+    """Reads let others run, as those of a store over the network do."""
+
+    async def get(self, key: str) -> bytes | None:
+        await asyncio.sleep(0)
+        return await super().get(key)
+
+
+async def test_concurrent_shares_open_once() -> None:
+    node = Node(YieldingStore(), ShamirSeal())
     keys = await node.init(5, 3)
     node.told.clear()
     await asyncio.gather(*(node.core.unseal(key) for key in keys))
