@@ -112,10 +112,10 @@ class SqliteStore:
         sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH))
         try:
             await asyncio.to_thread(self._claim)
-            self._writer = await aiosqlite.connect(
-                self._path, factory=_Writer, isolation_level=None, cached_statements=256
-            )
-            await self._prepare(self._writer)
+            writer = aiosqlite.connect(self._path, factory=_Writer, isolation_level=None, cached_statements=256)
+            writer._thread.daemon = True  # or a process that dies without close() would hang at its exit
+            self._writer = await writer
+            await self._prepare(writer)
             self._reader = await asyncio.to_thread(self._connect_reader)
         except BaseException as error:
             await self._release()
