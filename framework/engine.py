@@ -18,7 +18,7 @@ from .clock import Clock, SystemClock
 from .errors import UnsupportedOperation, UnsupportedPath
 from .messages import Lease, Request
 from .params import Params
-from .routes import Declaration, Route, compile_template
+from .routes import METHODS, Declaration, Route, compile_template
 from .storage import View
 
 
@@ -53,8 +53,7 @@ class Engine:
 
     routes: ClassVar[tuple[Route, ...]] = ()
     help: ClassVar[str] = ""  # what path-help says of the mount itself
-    _by_literal: ClassVar[dict[str, tuple[Route, ...]]] = {}
-    _others: ClassVar[tuple[Route, ...]] = ()
+    _index: ClassVar[dict[tuple[str, str], tuple[Route, ...]]] = {}  # by operation and literal first segment
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -83,9 +82,11 @@ class Engine:
         _refuse_twins(cls, routes)
         routes.sort(key=lambda r: r.specificity)
         cls.routes = tuple(routes)
-        literals = {first for r in routes if (first := _literal(r))}
-        cls._by_literal = {first: tuple(r for r in routes if _literal(r) in (first, "")) for first in literals}
-        cls._others = tuple(r for r in routes if not _literal(r))
+        cls._index = {
+            (op, first): tuple(r for r in routes if r.op == op and _literal(r) in (first, ""))
+            for op in METHODS
+            for first in {"", *map(_literal, routes)}
+        }
 
     @classmethod
     def match(cls, op: str, path: str) -> tuple[Route, dict[str, str]]:
@@ -93,12 +94,11 @@ class Engine:
 
         Raises UnsupportedPath, or UnsupportedOperation when only other operations have the path.
         """
-        known = False
-        for route in cls._by_literal.get(path.partition("/")[0], cls._others):
+        routes = cls._index.get((op, path.partition("/")[0])) or cls._index.get((op, ""), ())
+        for route in routes:
             if found := route.regex.fullmatch(path):
-                if route.op == op:
-                    return route, {k: v for k, v in found.groupdict().items() if v is not None}
-                known = True
+                return route, {k: v for k, v in found.groupdict().items() if v is not None}
+        known = any(route.regex.fullmatch(path) for route in cls.routes)
         raise UnsupportedOperation if known else UnsupportedPath
 
     def load(self, route: Route, captures: Mapping[str, str], data: Mapping[str, Any]) -> tuple[Params, list[str]]:
@@ -119,8 +119,9 @@ class Engine:
 
 
 def _literal(route: Route) -> str:
-    first = re.split(r"[/\[]", route.template, maxsplit=1)[0]
-    return "" if "{" in first else first
+    """The first segment of its paths where that is always the same, else empty."""
+    found = re.match(r"([^/\[{]*)(?=$|/|\[/)", route.template)
+    return found[1] if found else ""
 
 
 def _build(cls: type, name: str, function: Callable[..., Any], d: Declaration) -> Route:

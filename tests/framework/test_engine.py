@@ -131,6 +131,23 @@ def test_a_path_that_does_not_exist(path):
         Small.match("read", path)
 
 
+class Certificates(Engine):
+    """Templates whose first segment is not always the same."""
+
+    @read("ca[.pem]")
+    async def read_ca(self, req: Request, p: NoParams):
+        """Read the CA."""
+
+    @read("v{name}/x")
+    async def read_x(self, req: Request, p: Named):
+        """Read x."""
+
+
+@pytest.mark.parametrize(("path", "handler"), [("ca", "read_ca"), ("ca.pem", "read_ca"), ("v1/x", "read_x")])
+def test_a_first_segment_that_varies(path, handler):
+    assert Certificates.match("read", path)[0].handler == handler
+
+
 def test_flags():
     flags = {r.handler: r for r in Keys.routes}
     assert [h for h, r in flags.items() if not r.auth] == ["login"]
