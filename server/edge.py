@@ -12,7 +12,6 @@ import orjson
 from aiohttp import web
 
 from ..framework import Response, jsontext
-from ..framework.clock import rfc3339
 from ..framework.errors import (
     CaveauError,
     InvalidRequest,
@@ -24,6 +23,7 @@ from ..framework.errors import (
 )
 from ..framework.wire import parse_bool, parse_duration
 from .cors import METHODS
+from .envelope import envelope, is_empty
 from .forwarded import client_address, client_certificate
 from .request import Incoming
 
@@ -272,36 +272,12 @@ def _render(response: Response, request_id: str) -> web.Response:
         if data is None:
             return web.Response(status=response.status or 204, headers=headers)
         return web.Response(body=jsontext.dumps(data) + b"\n", status=response.status or 200, headers=headers)
-    empty = data is None and not response.auth and not response.warnings and response.wrap_info is None
-    if empty and not response.lease_id and response.status in (0, 204):
+    if is_empty(response):
         return web.Response(status=204, headers=headers)
-    envelope = _envelope(response, request_id)
-    if response.flat:
-        envelope = data | envelope
-    return web.Response(body=jsontext.dumps(envelope) + b"\n", status=response.status or 200, headers=headers)
-
-
-def _envelope(response: Response, request_id: str) -> dict[str, Any]:
-    wrap = response.wrap_info
-    return {
-        "request_id": "" if wrap else request_id,
-        "lease_id": response.lease_id,
-        "renewable": response.renewable,
-        "lease_duration": response.lease_duration,
-        "data": None if wrap else response.data,
-        "wrap_info": wrap
-        and {
-            "token": wrap.token,
-            "accessor": wrap.accessor,
-            "ttl": wrap.ttl,
-            "creation_time": rfc3339(wrap.creation_time),
-            "creation_path": wrap.creation_path,
-            **({"wrapped_accessor": wrap.wrapped_accessor} if wrap.wrapped_accessor else {}),
-        },
-        "warnings": response.warnings or None,
-        "auth": None if wrap else response.auth,
-        "mount_type": response.mount_type,
-    }
+    answer = envelope(response, request_id)
+    if response.flat and response.wrap_info is None:
+        answer = data | answer
+    return web.Response(body=jsontext.dumps(answer) + b"\n", status=response.status or 200, headers=headers)
 
 
 def _render_error(error: CaveauError, request_id: str) -> web.Response:

@@ -11,9 +11,9 @@ from typing import Any
 import psutil
 
 _CPU_KEYS = {
-    "vendor_id": "vendorId", "cpu family": "family", "model": "model", "stepping": "stepping", "model name": "modelName",
-    "physical id": "physicalId", "core id": "coreId", "cpu MHz": "mhz", "cache size": "cacheSize", "microcode": "microcode",
-    "flags": "flags",
+    "vendor_id": "vendorId", "cpu family": "family", "model": "model", "stepping": "stepping",
+    "model name": "modelName", "physical id": "physicalId", "core id": "coreId", "cpu MHz": "mhz",
+    "cache size": "cacheSize", "microcode": "microcode", "flags": "flags",
 }  # fmt: skip
 _MEMORY_KEYS = {
     "Active": "active", "Buffers": "buffers", "Cached": "cached", "CommitLimit": "commitlimit",

@@ -1,14 +1,14 @@
 """Where everything lives in the store. All of it is behind the barrier; keys themselves are readable.
 
-    core/...                               seal and keyring, outside namespaces
-    namespaces/<id>/core/mounts/<uuid>     mount table, an entry a mount
-    namespaces/<id>/core/auth/<uuid>       auth mount table
-    namespaces/<id>/logical/<uuid>/...     what an engine stores
-    namespaces/<id>/auth/<uuid>/...        what an auth method stores
-    namespaces/<id>/sys/policy/<name>      ACL policies
-    namespaces/<id>/sys/password/<name>    password policies
-    namespaces/<id>/sys/token/...          tokens: id/, accessor/, parent/, role/
-    namespaces/<id>/sys/expire/<time>/...  what ends when
+core/...                               seal and keyring, outside namespaces
+namespaces/<id>/core/mounts/<uuid>     mount table, an entry a mount
+namespaces/<id>/core/auth/<uuid>       auth mount table
+namespaces/<id>/logical/<uuid>/...     what an engine stores
+namespaces/<id>/auth/<uuid>/...        what an auth method stores
+namespaces/<id>/sys/policy/<name>      ACL policies
+namespaces/<id>/sys/password/<name>    password policies
+namespaces/<id>/sys/token/...          tokens: id/, accessor/, parent/, role/
+namespaces/<id>/sys/expire/<time>/...  what ends when
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Password policies: what a generated password consists of.
 
-    length = 20
-    rule "charset" {
-      charset   = "abcdefghijklmnopqrstuvwxyz"
-      min-chars = 1
-    }
+length = 20
+rule "charset" {
+  charset   = "abcdefghijklmnopqrstuvwxyz"
+  min-chars = 1
+}
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from ..framework.errors import InvalidRequest, MultipleErrors, NotFound
+from ..framework.errors import MultipleErrors, NotFound
 from ..framework.storage import ReadView, View
 from .hcl import Block, HclError, parse
 

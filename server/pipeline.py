@@ -6,7 +6,8 @@ of its token on, and runs again when what it read was changed meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from ..framework import Params, Response, View
@@ -25,6 +26,7 @@ from .mounts import Mount
 from .node import Node
 from .request import AfterCommit, CoreRequest, Incoming
 from .tokens import TokenEntry
+from .wrapping import can_wrap, wrap
 
 _DENIED = MultipleErrors("permission denied").args[0]
 
@@ -69,10 +71,11 @@ class Pipeline:
         try:
             return await self._run(call)
         except _LimitedToken:
-            return await self._run_once_more(call)
+            async with self._one_use(incoming) as call.limited:
+                return await self._run(call)
 
     async def _run(self, call: _Call) -> Response:
-        if not call.route.writes:
+        if not call.route.writes and not call.incoming.wrap_ttl:
             return await self._perform(self._node.store, call)
         hooks: list[AfterCommit] = []
 
@@ -86,16 +89,17 @@ class Pipeline:
             await hook()
         return response
 
-    async def _run_once_more(self, call: _Call) -> Response:
-        """Run a call whose token has limited uses: one is taken first, whatever comes of the call."""
-        node, key = self._node, self._node.tokens.hash(call.incoming.token)
-        call.limited = await node.store.run(lambda txn: node.tokens.use(txn, key))
-        if call.limited is None:
+    @contextlib.asynccontextmanager
+    async def _one_use(self, incoming: Incoming) -> AsyncIterator[TokenEntry]:
+        """Take one of a token's limited uses, whatever comes of the request; the last one ends the token."""
+        node, key = self._node, self._node.tokens.hash(incoming.token)
+        token = await node.store.run(lambda txn: node.tokens.use(txn, key))
+        if token is None:
             raise PermissionDenied
         try:
-            return await self._run(call)
+            yield token
         finally:
-            if call.limited.num_uses < 0:
+            if token.num_uses < 0:
                 await node.store.run(lambda txn: node.tokens.revoke(txn, key))
 
     async def _perform(
@@ -130,7 +134,7 @@ class Pipeline:
         warnings: list[str] = []
         if incoming.token:
             token = call.limited or await self._token(view, incoming)
-            if token is not None and token.num_uses and call.limited is None:
+            if token is not None and token.num_uses and call.limited is None and route.auth:
                 raise _LimitedToken
             req.client = req.token = token
         if route.auth:
@@ -150,6 +154,8 @@ class Pipeline:
         response.mount_type = mount.entry.type
         if warnings:
             response.warnings = [*warnings, *response.warnings]
+        if incoming.wrap_ttl and can_wrap(response):
+            return await wrap(node, view, response, incoming.path, incoming.wrap_ttl, incoming.id)
         return response
 
     async def _token(self, view: View, incoming: Incoming) -> TokenEntry | None:
@@ -164,6 +170,9 @@ class Pipeline:
         token = await self._token(node.store, incoming) if incoming.token else None
         if token is None:
             return PermissionDenied()
+        if token.num_uses:
+            async with self._one_use(incoming):
+                pass
         acl = await node.policies.acl(node.store, token.policies)
         decision = acl.allow(incoming.op, incoming.path, data=incoming.data, wrap_ttl=incoming.wrap_ttl)
         return problem if decision.allowed else PermissionDenied(_DENIED)

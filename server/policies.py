@@ -36,15 +36,18 @@ class PolicyStore:
         self._clock = clock
         self._parsed = Memo(_decode)
         self._compiled: dict[tuple[str, ...], tuple[list[bytes | None], ACL]] = {}
-        self._root = StoredPolicy("", parse_policy("root", builtin.ROOT))
+        self._fixed = {
+            name: StoredPolicy(text, parse_policy(name, text))
+            for name, text in (("root", builtin.ROOT), ("response-wrapping", builtin.RESPONSE_WRAPPING))
+        }
 
     async def names(self, view: ReadView) -> list[str]:
         """Names of all policies; ``root``, which has no text, comes last."""
         return [*await view.list(self._prefix), "root"]
 
     async def get(self, view: ReadView, name: str) -> StoredPolicy | None:
-        if name == "root":
-            return self._root
+        if name in self._fixed:
+            return self._fixed[name]
         raw = await view.get(self._prefix + name)
         return None if raw is None else self._parsed(name, raw)
 
@@ -65,20 +68,17 @@ class PolicyStore:
 
     async def acl(self, view: ReadView, names: tuple[str, ...]) -> ACL:
         """The ACL of a token with these policies; compiled once for as long as they stay the same."""
-        if "root" in names:
-            raws: list[bytes | None] = []
-        else:
-            raws = [await view.get(self._prefix + name) for name in names]
+        raws = [None if name in self._fixed else await view.get(self._prefix + name) for name in names]
         known = self._compiled.get(names)
         if known is not None and all(map(is_, known[0], raws)):
             acl = known[1]
             if acl.expires_at is None or acl.expires_at > self._clock.time():
                 return acl
-        if "root" in names:
-            policies: Iterable[Policy] = [self._root.policy]
-        else:
-            pairs = zip(names, raws, strict=True)
-            policies = [self._parsed(name, raw).policy for name, raw in pairs if raw is not None]
+        policies = [
+            self._fixed[name].policy if raw is None else self._parsed(name, raw).policy
+            for name, raw in zip(names, raws, strict=True)
+            if raw is not None or name in self._fixed
+        ]
         acl = ACL(policies, now=self._clock.time())
         if len(self._compiled) >= _ACL_LIMIT:
             self._compiled.clear()

@@ -573,7 +573,6 @@ def _check_role(role: Role) -> None:
     if role.token_type == "batch":
         if not role.orphan:
             raise InvalidRequest("'token_type' cannot be 'batch' when role is set to generate non-orphan tokens")
-        for name, value in (("token_period", role.token_period), ("token_explicit_max_ttl", role.token_explicit_max_ttl),
-                            ("token_num_uses", role.token_num_uses)):  # fmt: skip
-            if value:
+        for name in ("token_period", "token_explicit_max_ttl", "token_num_uses"):
+            if getattr(role, name):
                 raise InvalidRequest(f"'token_type' cannot be 'batch' when {name!r} is set")

@@ -75,3 +75,13 @@ path "identity/oidc/provider/+/authorize" {
   capabilities = ["read", "update"]
 }
 """
+
+RESPONSE_WRAPPING: Final = """\
+path "cubbyhole/response" {
+  capabilities = ["create", "read"]
+}
+path "sys/wrapping/unwrap" {
+  capabilities = ["update"]
+}
+"""
+"""What a wrapping token may do. The server gives it; nobody can write or assign it."""

@@ -12,6 +12,7 @@ from .plugins import PluginRoutes
 from .policies import PolicyRoutes
 from .seal import SealRoutes
 from .tools import ToolRoutes
+from .wrapping import WrappingRoutes
 
 
 class System(
@@ -25,6 +26,7 @@ class System(
     PolicyRoutes,
     SealRoutes,
     ToolRoutes,
+    WrappingRoutes,
 ):
     help = "The server itself: its seal, mounts, policies, and what it can tell about its state."
 

@@ -226,9 +226,7 @@ class MountRoutes(SystemRoutes):
         if mount.entry.options:
             shown["options"] = mount.entry.options
         if lockout is not None:
-            names = {"lockout_threshold": "threshold", "lockout_duration": "duration",
-                     "lockout_counter_reset_duration": "counter_reset_duration", "lockout_disable": "disable"}  # fmt: skip
-            shown |= {f"user_lockout_{short}": lockout[name] for name, short in names.items()}
+            shown |= {name.replace("lockout_", "user_lockout_", 1): value for name, value in lockout.items()}
         return Response(data=shown, flat=True)
 
     @update("mounts/{path:some}/tune")
