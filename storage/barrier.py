@@ -62,12 +62,10 @@ def encrypt_entry(aead: AESGCM, header: bytes, key: str, plaintext: bytes, nonce
     return header + nonce + aead.encrypt(nonce, plaintext, header + key.encode())
 
 
-def decrypt_entry(aead: AESGCM, key: str, entry: bytes) -> bytes:
-    """The plaintext of ``entry``, whose term the caller has looked up; raises CorruptEntry."""
-    if entry[4:5] != _VERSION:
-        raise CorruptEntry(key)
+def decrypt_entry(aead: AESGCM, header: bytes, key: str, entry: bytes) -> bytes:
+    """The plaintext of ``entry``, which begins with ``header``; raises CorruptEntry."""
     try:
-        return aead.decrypt(entry[5:17], entry[17:], entry[:5] + key.encode())
+        return aead.decrypt(entry[5:17], entry[17:], header + key.encode())
     except (InvalidTag, ValueError):  # ValueError: too short to hold a nonce
         raise CorruptEntry(key) from None
 
@@ -86,7 +84,7 @@ class Barrier:
         self.physical = physical
         self._random_bytes = random_bytes
         self._keyring: Keyring | None = None
-        self._aeads: dict[int, AESGCM] = {}
+        self._aeads: dict[bytes, AESGCM] = {}  # by the header of the entries they open
         self._active: AESGCM | None = None
         self._active_header = b""
         self._encryptions = 0
@@ -119,12 +117,13 @@ class Barrier:
 
     def decrypt(self, key: str, entry: bytes) -> bytes:
         """What was encrypted for ``key``; raises CorruptEntry if ``entry`` is not that."""
-        aead = self._aeads.get(int.from_bytes(entry[:4], "big"))
+        header = entry[:5]
+        aead = self._aeads.get(header)
         if aead is None:
             if self._active is None:
                 raise Sealed
             raise CorruptEntry(key)
-        return decrypt_entry(aead, key, entry)
+        return decrypt_entry(aead, header, key, entry)
 
     async def initialized(self) -> bool:
         return await self.physical.get(KEYRING) is not None
@@ -194,7 +193,7 @@ class Barrier:
         if entry is None:
             raise StoreError("the store holds no keyring: it is not initialized")
         try:
-            return Keyring.load(decrypt_entry(AESGCM(root_key), KEYRING, entry))
+            return Keyring.load(decrypt_entry(AESGCM(root_key), _header(0), KEYRING, entry))
         except CorruptEntry:
             raise WrongRootKey from None
 
@@ -238,6 +237,6 @@ class Barrier:
         same_term = self._keyring is not None and self._keyring.active == keyring.active
         self._encryptions = max(counted, self._encryptions) if same_term else counted
         self._keyring = keyring
-        self._aeads = {number: AESGCM(term.key) for number, term in keyring.terms.items()}
-        self._active = self._aeads[keyring.active]
+        self._aeads = {_header(number): AESGCM(term.key) for number, term in keyring.terms.items()}
         self._active_header = _header(keyring.active)
+        self._active = self._aeads[self._active_header]

@@ -58,7 +58,7 @@ def test_gcm_spec_vector_through_the_entry_format() -> None:
     entry = encrypt_entry(AESGCM(key), header, "kv/é", plaintext, nonce)
     assert entry[:17] == header + nonce
     assert AESGCM(key).decrypt(nonce, entry[17:], header + "kv/é".encode()) == plaintext
-    assert decrypt_entry(AESGCM(key), "kv/é", entry) == plaintext
+    assert decrypt_entry(AESGCM(key), header, "kv/é", entry) == plaintext
 
 
 async def test_layout(barrier: Barrier) -> None:

@@ -170,7 +170,7 @@ class YieldingStore(InmemStore):
 
 async def test_concurrent_shares_open_once() -> None:
     node = Node(YieldingStore(), ShamirSeal())
-    keys = await node.init(5, 3)
+    keys = await node.init(4, 2)
     node.told.clear()
     await asyncio.gather(*(node.core.unseal(key) for key in keys))
     assert not node.core.sealed
