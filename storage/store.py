@@ -18,22 +18,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from typing import Any, Protocol, TypeVar
 
-from ..framework.errors import Conflict, InvalidRequest, ReadOnlyStorage, StoreError, Unavailable
+from ..framework.errors import Conflict, ReadOnlyStorage, StoreError, Unavailable
 from ..framework.storage import Physical, View
 from .cache import MISSING, Cache
+from .flight import Flight, Load, Pending, Scan
+from .history import History
 from .listing import child
+from .transaction import Names, Transaction, check
+
+__all__ = ["ATTEMPTS", "Cipher", "PrefixView", "Store", "Transaction"]
 
 T = TypeVar("T")
-Names = list[str]  # classes below have a method named list
 
 ATTEMPTS = 50
 """How often ``Store.run`` runs a transaction that keeps conflicting."""
-
-_HISTORY = 65_536  # commits remembered for conflict checks at most, however old a transaction is
 
 
 class Cipher(Protocol):
@@ -42,147 +43,6 @@ class Cipher(Protocol):
     def encrypt(self, key: str, plaintext: bytes) -> bytes: ...
 
     def decrypt(self, key: str, ciphertext: bytes) -> bytes: ...
-
-
-@dataclass(slots=True, eq=False)
-class _Flight:
-    """A batch given to the physical store, until it is settled: durable, or failed with ``error``."""
-
-    sequence: int
-    writes: dict[str, bytes | None]
-    callbacks: list[Callable[[], None]]
-    done: asyncio.Future[None]
-    waiters: list[asyncio.Future[None]] = field(default_factory=list)
-    settled: bool = False
-    error: BaseException | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _Pending:
-    """A key that flights change: the durable value, and what the last of them makes of it."""
-
-    old: bytes | None
-    sealed: bool  # whether ``old`` is still ciphertext: it is decrypted only if someone reads it
-    new: bytes | None
-    flight: _Flight
-
-
-@dataclass(slots=True, eq=False)
-class _Load:
-    """A value on its way from the physical store; stale once a commit touched its key."""
-
-    readers: int = 0
-    stale: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class _Scan:
-    """A listing on its way: the keys under its prefix that commits touch until it arrives, and
-    whether the durable state has them."""
-
-    prefix: str
-    present: dict[str, bool]
-    stale: bool = False
-
-
-@dataclass(slots=True)
-class _Window:
-    """The part of a listing that a transaction saw: children after ``after``, up to ``last``."""
-
-    prefix: str
-    after: str
-    last: str | None
-
-    def shows(self, key: str) -> bool:
-        if not key.startswith(self.prefix):
-            return False
-        name = child(self.prefix, key)
-        return name > self.after and (self.last is None or name <= self.last)
-
-
-@dataclass(slots=True)
-class _Change:
-    """A commit as conflict checks remember it. ``members``: the keys it created or removed."""
-
-    sequence: int
-    keys: Iterable[str]
-    members: Iterable[str]
-
-
-class Transaction:
-    """One request's view: reads see one state of the store and its own writes (``View``).
-
-    Reads raise Conflict when the state it has seen is gone; see ``Store.run``.
-    """
-
-    __slots__ = ("_callbacks", "_depends", "_reads", "_start", "_store", "_windows", "_writes")
-
-    def __init__(self, store: Store, start: int) -> None:
-        self._store = store
-        self._start = start
-        self._reads: dict[str, bytes | None] = {}
-        self._windows: list[_Window] = []
-        self._writes: dict[str, bytes | None] = {}
-        self._callbacks: list[Callable[[], None]] = []
-        self._depends: _Flight | None = None  # the last flight whose data it has read
-
-    async def get(self, key: str) -> bytes | None:
-        if key in self._writes:
-            return self._writes[key]
-        if key in self._reads:
-            return self._reads[key]
-        store = self._store
-        while True:
-            entry = store._pending.get(key)
-            if entry is None:
-                value = await store.get(key)
-            else:
-                value = entry.new
-                self._rests_on(entry.flight)
-            if store._changed.get(key, store._floor) <= self._start:
-                self._reads[key] = value
-                return value
-            store._extend(self)
-
-    async def list(self, prefix: str = "", after: str = "", limit: int = 0) -> Names:
-        store = self._store
-        while True:
-            names = await store._list(prefix, after, limit, self)
-            window = _Window(prefix, after, names[-1] if limit and len(names) == limit else None)
-            if not store._touched([window], self._start):
-                self._windows.append(window)
-                return names
-            store._extend(self)
-
-    def put(self, key: str, value: bytes) -> None:
-        """Set ``key``; raises InvalidRequest for a key that is not UTF-8 text."""
-        if not key.isascii():
-            _check(key)
-        self._writes[key] = value
-
-    def delete(self, key: str) -> None:
-        if not key.isascii():
-            _check(key)
-        self._writes[key] = None
-
-    def on_commit(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` in the loop step in which the commit becomes visible, in commit order:
-        for what is kept in memory beside the store, such as the router's table."""
-        self._callbacks.append(callback)
-
-    def rollback(self) -> None:
-        """Forget the writes and callbacks. What was read is kept: see ``Store.commit``."""
-        self._writes.clear()
-        self._callbacks.clear()
-
-    @property
-    def writes(self) -> bool:
-        """Whether there is anything to commit."""
-        return bool(self._writes or self._callbacks)
-
-    def _rests_on(self, flight: _Flight) -> None:
-        if self._depends is None or self._depends.sequence < flight.sequence:
-            self._depends = flight
 
 
 class Store:
@@ -194,15 +54,13 @@ class Store:
         self._physical = physical
         self._cipher = cipher
         self._cache = Cache(cache_bytes)
-        self._pending: dict[str, _Pending] = {}
-        self._flights: deque[_Flight] = deque()
-        self._loads: dict[str, _Load] = {}
-        self._scans: set[_Scan] = set()
+        self._pending: dict[str, Pending] = {}
+        self._flights: deque[Flight] = deque()
+        self._loads: dict[str, Load] = {}
+        self._scans: set[Scan] = set()
         self._sequence = 0
         self._active: dict[Transaction, None] = {}  # by _start, the oldest first
-        self._history: deque[_Change] = deque()  # of all commits after the oldest active _start
-        self._changed: dict[str, int] = {}  # key -> the last change in _history that has it
-        self._floor = 0  # what happened up to here is not in _history and counts as a change
+        self._history = History()  # of what changed after the oldest active _start
 
     # Reading
 
@@ -221,7 +79,7 @@ class Store:
                 return entry.old
             load = self._loads.get(key)
             if load is None:
-                load = self._loads[key] = _Load()
+                load = self._loads[key] = Load()
             load.readers += 1
             try:
                 sealed = await self._fetch(key)
@@ -248,15 +106,15 @@ class Store:
 
     async def _fetch(self, key: str) -> bytes | None:
         if not key.isascii():
-            _check(key)
+            check(key)
         return await self._physical.get(key)
 
     async def _list(self, prefix: str, after: str, limit: int, txn: Transaction | None) -> Names:
         if not prefix.isascii() or not after.isascii():
-            _check(prefix + after)
+            check(prefix + after)
         while True:
             pending = {k: e.old is not None for k, e in self._pending.items() if k.startswith(prefix)}
-            scan = _Scan(prefix, pending)
+            scan = Scan(prefix, pending)
             own = {} if txn is None else {k: v for k, v in txn._writes.items() if k.startswith(prefix)}
             # Every overlaid key takes away one name at most: with that many more, enough remain.
             spare = len(scan.present) + len(own)
@@ -302,7 +160,7 @@ class Store:
     def end(self, txn: Transaction) -> None:
         """Forget ``txn``; nothing of it is stored unless it was committed. May be called twice."""
         self._active.pop(txn, None)
-        self._trim()
+        self._history.trim(next((old._start for old in self._active), None))
 
     async def run(self, handler: Callable[[Transaction], Awaitable[T]], attempts: int = ATTEMPTS) -> T:
         """Run ``handler`` in a transaction and commit it; again with a fresh one after a Conflict.
@@ -362,9 +220,7 @@ class Store:
         self._sequence += 1
         if keys is None:
             self._cache.clear()
-            self._changed.clear()
-            self._history.clear()
-            self._floor = self._sequence
+            self._history.forget_all(self._sequence)
             stale = list(self._loads)
         else:
             stale = list(keys)
@@ -391,9 +247,9 @@ class Store:
                 if key not in self._pending:
                     sequence = self._sequence
                     fetched[key] = sequence, await self._fetch(key)
-            fetched = {k: v for k, v in fetched.items() if self._changed.get(k, self._floor) <= v[0]}
+            fetched = {k: v for k, v in fetched.items() if self._history.last(k) <= v[0]}
 
-    def _launch(self, txn: Transaction, replaced: dict[str, tuple[int, bytes | None]]) -> _Flight:
+    def _launch(self, txn: Transaction, replaced: dict[str, tuple[int, bytes | None]]) -> Flight:
         encrypt = self._cipher.encrypt
         writes = txn._writes
         batch = {key: None if value is None else encrypt(key, value) for key, value in writes.items()}
@@ -403,7 +259,7 @@ class Store:
             done = asyncio.get_running_loop().create_future()
             done.set_result(None)
         self._sequence += 1
-        flight = _Flight(self._sequence, writes, txn._callbacks, done)
+        flight = Flight(self._sequence, writes, txn._callbacks, done)
         members = []
         for key, value in writes.items():
             entry = self._pending.get(key)
@@ -417,7 +273,7 @@ class Store:
                 if before is MISSING:
                     before = replaced[key][1]
                     sealed = before is not None
-                self._pending[key] = _Pending(before, sealed, value, flight)
+                self._pending[key] = Pending(before, sealed, value, flight)
                 for scan in self._scans:
                     if key.startswith(scan.prefix):
                         scan.present.setdefault(key, before is not None)
@@ -464,7 +320,7 @@ class Store:
                     asyncio.get_running_loop().call_exception_handler(
                         {"message": "a callback of a committed transaction failed", "exception": problem}
                     )
-            _release(flight, None)
+            flight.settle(None)
 
     def _abort(self, error: BaseException) -> None:
         """A batch failed, and by the physical store's contract all behind it: the durable state is
@@ -478,7 +334,7 @@ class Store:
             self._cache.discard(key)  # should the store not know whether it wrote, it will be asked
         self._record(gone, gone)
         for flight in failed:
-            _release(flight, error)
+            flight.settle(error)
 
     async def _confirm(self, txn: Transaction) -> None:
         flight = txn._depends
@@ -488,7 +344,7 @@ class Store:
             except StoreError as error:
                 raise Conflict("what this request has read was never stored") from error
 
-    async def _wait(self, flight: _Flight) -> None:
+    async def _wait(self, flight: Flight) -> None:
         if not flight.settled:
             waiter = asyncio.get_running_loop().create_future()
             flight.waiters.append(waiter)
@@ -505,21 +361,8 @@ class Store:
 
     def _valid(self, txn: Transaction) -> bool:
         """Whether all that ``txn`` has read holds in the present state."""
-        changed, floor, start = self._changed, self._floor, txn._start
-        for key in txn._reads:
-            if changed.get(key, floor) > start:
-                return False
-        return not (txn._windows and self._touched(txn._windows, start))
-
-    def _touched(self, windows: Sequence[_Window], since: int) -> bool:
-        if since < self._floor:
-            return True
-        for change in reversed(self._history):
-            if change.sequence <= since:
-                break
-            if any(window.shows(key) for key in change.members for window in windows):
-                return True
-        return False
+        history, start = self._history, txn._start
+        return not history.changed(txn._reads, start) and not history.touched(txn._windows, start)
 
     def _extend(self, txn: Transaction) -> None:
         """Move ``txn`` on to the present; raises Conflict if what it has read does not hold there."""
@@ -530,33 +373,9 @@ class Store:
             del self._active[txn]  # it is the youngest now
             self._active[txn] = None
 
-    def _record(self, keys: Iterable[str], members: Iterable[str]) -> None:
-        """Remember a change under the present sequence number for as long as someone may ask."""
-        if not self._active:
-            return
-        self._history.append(_Change(self._sequence, keys, members))
-        for key in keys:
-            self._changed[key] = self._sequence
-        if len(self._history) > _HISTORY:
-            self._floor = self._history[0].sequence
-            self._forget()
-
-    def _trim(self) -> None:
-        if not self._history:
-            return
-        oldest = next(iter(self._active), None)
-        if oldest is None:
-            self._history.clear()
-            self._changed.clear()
-            return
-        while self._history and self._history[0].sequence <= oldest._start:
-            self._forget()
-
-    def _forget(self) -> None:
-        change = self._history.popleft()
-        for key in change.keys:
-            if self._changed.get(key) == change.sequence:
-                del self._changed[key]
+    def _record(self, keys: Collection[str], members: Collection[str]) -> None:
+        if self._active:  # else nobody will ask
+            self._history.record(self._sequence, keys, members)
 
 
 class PrefixView:
@@ -582,19 +401,5 @@ class PrefixView:
         self._view.delete(self._prefix + key)
 
 
-def _check(key: str) -> None:
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        raise InvalidRequest("a path must be valid UTF-8 text") from None
-
-
 def _error(done: asyncio.Future[None]) -> BaseException | None:
     return StoreError("the commit was cancelled") if done.cancelled() else done.exception()
-
-
-def _release(flight: _Flight, error: BaseException | None) -> None:
-    flight.settled, flight.error = True, error
-    for waiter in flight.waiters:
-        if not waiter.done():
-            waiter.set_result(None)

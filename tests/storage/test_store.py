@@ -314,26 +314,26 @@ async def test_conflicts_are_forgotten_with_the_transactions_that_could_have_the
     old = store.begin()
     for i in range(100):
         await write(store, **{f"k{i}": b""})
-    assert len(store._history) == len(store._changed) == 100
+    assert len(store._history) == 100
     young = store.begin()
     await write(store, k5=b"")
     store.end(old)
-    assert set(store._changed) == {"k5"}
+    assert len(store._history) == 1
+    assert "k5" in store._history
     store.end(young)
     assert not store._history
-    assert not store._changed
     assert not store._active
 
 
 async def test_history_is_bounded_even_for_a_transaction_that_never_ends(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("caveau.storage.store._HISTORY", 10)
+    monkeypatch.setattr("caveau.storage.history.LIMIT", 10)
     stuck = store.begin()
     await stuck.get("other")
     for i in range(50):
         await write(store, **{f"k{i}": b""})
-    assert len(store._history) == len(store._changed) == 10
+    assert len(store._history) == 10
     stuck.put("x", b"")
     with pytest.raises(Conflict):
         await store.commit(stuck)
