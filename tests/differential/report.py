@@ -62,14 +62,12 @@ class Report:
         return "\n".join(lines)
 
     def table(self, limit: int | None = None) -> str:
-        """One row a difference: the request that showed it first, and how many others did."""
-        rows: dict[tuple[str, str, str, str], list[Observation]] = defaultdict(list)
+        """One row a kind of difference, the most frequent first, with the request that showed it first."""
+        rows: dict[Difference, list[Observation]] = defaultdict(list)
         for observation, difference in self.unexplained:
-            rows[observation.case.area, difference.aspect, difference.ours, difference.theirs].append(observation)
-        lines = []
-        for (area, aspect, ours, theirs), where in sorted(rows.items(), key=lambda r: (r[0][1][:5] == "value", r)):
-            more = f" (and {len(where) - 1} more)" if len(where) > 1 else ""
-            lines.append(f"{area} | {where[0].case.name} | {where[0].request.line[:120]}{more} | {aspect}"
-                         f" | ours: {ours[:160]!r} | theirs: {theirs[:160]!r}")
+            rows[difference].append(observation)
+        lines = [f"{len(where):4} | {where[0].case.area}: {where[0].case.name}: {where[0].request.line[:120]}"
+                 f" | {difference.aspect} | ours: {difference.ours[:200]!r} | theirs: {difference.theirs[:200]!r}"
+                 for difference, where in sorted(rows.items(), key=lambda r: (r[0].of_value, -len(r[1])))]
         left = len(lines) - limit if limit is not None and len(lines) > limit else 0
         return "\n".join([*lines[:limit], *([f"... {left} more rows"] if left else [])])
