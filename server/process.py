@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..framework.errors import CaveauError
-from . import logs, plugins
+from . import lean, logs, plugins
 from .config import ConfigError, ListenerConfig, SealConfig, ServerConfig, cluster_address, load
 from .dev import DevKeys, DevOptions, dev_banner, open_dev, write_cluster_json
-from .listeners import Listener
 
 if TYPE_CHECKING:
     from ..framework.storage import Physical
     from ..storage.seals import Seal
     from .core import Core
+    from .listeners import Listener
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +41,7 @@ _UNSEAL_RETRY_SECONDS = 5.0
 
 def run(config: ServerConfig, *, dev: DevOptions | None = None) -> int:
     """Serve ``config`` until SIGTERM or SIGINT. The exit code: 0, or 1 with the reason on standard error."""
+    lean.prepare()
     try:
         _start_logging(config)
         process = _Process(config, dev)
@@ -123,6 +124,8 @@ def _plugin(kind: str, type_: str, options: Mapping[str, str], origin: str) -> A
 
 class _Process:
     def __init__(self, config: ServerConfig, dev: DevOptions | None) -> None:
+        from .listeners import Listener
+
         self.config = config
         self.dev = dev
         self.listeners = [Listener(each) for each in config.listeners]
