@@ -18,6 +18,7 @@ from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from .config import ListenerConfig
+from .verbs import disguise
 
 _log = logging.getLogger(__name__)
 
@@ -31,13 +32,15 @@ MAX_HEADERS = 128
 class Connection(RequestHandler):
     """``_since`` is when the request being read began to arrive (0: none is), ``_body`` its unfinished body."""
 
-    __slots__ = ("_body", "_parsed", "_since", "_stalled")
+    __slots__ = ("_begun", "_between", "_body", "_parsed", "_since", "_stalled")
 
     def __init__(self, server: Server, *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
         super().__init__(server, loop=loop, **options)
         self._since = 0.0
         self._stalled = 0.0  # since when the client does not take what we write
         self._parsed = 0
+        self._between = True  # whether the next byte begins a request
+        self._begun = b""  # what has arrived of a verb
         self._body: StreamReader | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -50,6 +53,12 @@ class Connection(RequestHandler):
             self.force_close()
 
     def data_received(self, data: bytes) -> None:
+        if self._between:
+            verb = disguise(self._begun + data)
+            if verb is None:
+                self._begun += data
+                return
+            data, self._begun = verb, b""
         super().data_received(data)
         if self._request_count != self._parsed:  # a request's headers are complete
             self._parsed = self._request_count
@@ -60,6 +69,7 @@ class Connection(RequestHandler):
                 self._since = 0.0
         elif self._since == 0.0:
             self._since = self._loop.time()
+        self._between = self._since == 0.0
 
     def pause_writing(self) -> None:
         super().pause_writing()

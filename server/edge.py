@@ -26,6 +26,7 @@ from .cors import METHODS
 from .envelope import envelope, is_empty
 from .forwarded import client_address, client_certificate
 from .request import Incoming
+from .verbs import AS_LIST, AS_SCAN
 
 if TYPE_CHECKING:
     from .config import ListenerConfig
@@ -35,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 _OPS = {
     "GET": "read", "POST": "update", "PUT": "update", "PATCH": "patch", "DELETE": "delete",
-    "LIST": "list", "SCAN": "scan", "HEAD": "header",
+    AS_LIST: "list", AS_SCAN: "scan", "HEAD": "header",
 }  # fmt: skip
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _HEAD_LIKE_GET = frozenset({"sys/health"})
@@ -60,7 +61,7 @@ class Edge:
         self._max_body = listener.max_request_size
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request; raises only when the client has gone."""
+        """Answer one request; never raises."""
         request_id = _request_id()
         cors: dict[str, str] = {}
         try:
@@ -76,8 +77,8 @@ class Edge:
             if error.status >= 500 and error.status != 503:
                 _log.error("request %s failed: %s", request_id, error)
             answer = _render_error(error, request_id)
-        except (ConnectionError, web.HTTPException):
-            raise
+        except ConnectionError:  # the client has gone; nobody will read this
+            answer = _errors(400, ["the connection was closed before the request was complete"])
         except Exception:
             _log.exception("request %s failed", request_id)
             answer = _errors(500, [f"internal error: the server log has details under request id {request_id}"])

@@ -115,7 +115,7 @@ class Listener:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connection, _ = await loop.sock_accept(listening)
+                connection, peer = await loop.sock_accept(listening)
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     _log.error("cannot accept connections on %s: %s", self.url, error.strerror)
@@ -125,11 +125,11 @@ class Listener:
                 _log.warning("connection refused: the listener has its %d connections", server.limit)
                 connection.close()
                 continue
-            task = loop.create_task(self._handshake(connection, server))
+            task = loop.create_task(self._handshake(connection, peer[0], server))
             self._handshakes.add(task)
             task.add_done_callback(self._handshakes.discard)
 
-    async def _handshake(self, connection: socket.socket, server: Server) -> None:
+    async def _handshake(self, connection: socket.socket, peer: str, server: Server) -> None:
         loop = asyncio.get_running_loop()
         seconds = self.config.http_read_header_timeout or self.config.http_read_timeout or None
         taken = False
@@ -143,7 +143,7 @@ class Listener:
                 elif chr(first).isupper():
                     await _tell_plain_client(connection)
         except (OSError, TimeoutError, EOFError) as error:  # ssl.SSLError is an OSError
-            _log.debug("TLS handshake failed: %s", error)
+            _log.info("TLS handshake with %s failed: %s", peer, error or "it took too long")
         finally:
             if not taken:
                 connection.close()

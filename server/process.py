@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import platform
+import resource
 import signal
 import socket
 import sys
@@ -42,6 +43,7 @@ _UNSEAL_RETRY_SECONDS = 5.0
 def run(config: ServerConfig, *, dev: DevOptions | None = None) -> int:
     """Serve ``config`` until SIGTERM or SIGINT. The exit code: 0, or 1 with the reason on standard error."""
     lean.prepare()
+    _set_limits()
     try:
         _start_logging(config)
         process = _Process(config, dev)
@@ -60,6 +62,15 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:  # a platform without it
         return None
     return uvloop.new_event_loop
+
+
+def _set_limits() -> None:
+    """As many open files as allowed, and no core dump, which would hold every key in clear."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _start_logging(config: ServerConfig) -> None:

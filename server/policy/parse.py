@@ -70,9 +70,7 @@ class Policy:
     template_wildcards: bool = False
 
 
-def parse_policy(
-    name: str, text: str, *, template_slashes: bool = False, template_wildcards: bool = False
-) -> Policy:
+def parse_policy(name: str, text: str, *, template_slashes: bool = False, template_wildcards: bool = False) -> Policy:
     """The rules of a policy's text. Raises ``InvalidRequest`` that names the path and the line."""
     try:
         rules, warnings = _rules(text)
@@ -228,7 +226,7 @@ class _Stanza:
                 effect = "denies nothing" if key == "denied_parameters" else "allows nothing"
                 self.warn(f"{where}: numbers match no value of a request: {value} {effect}", entry.line)
             elif isinstance(value, str) and (value == "*" or "*" in value[1:-1]):
-                self.warn(f'{where}: in "{value}" the \'*\' is a plain character, not a wildcard', entry.line)
+                self.warn(f"{where}: in \"{value}\" the '*' is a plain character, not a wildcard", entry.line)
         return [_pattern(value) for value in kept]
 
 

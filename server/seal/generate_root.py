@@ -96,11 +96,7 @@ class GenerateRoot:
         try:
             await self._core.root_key(secret)
         except WrongShares as error:
-            context = (
-                "unable to retrieve stored keys"
-                if self._core.by_shares
-                else "recovery key verification failed"
-            )
+            context = "unable to retrieve stored keys" if self._core.by_shares else "recovery key verification failed"
             raise WrongShares(f"{aborted}: unable to authenticate: {context}: {error}") from None
 
     async def _token(self, attempt: _Attempt) -> str:

@@ -85,15 +85,12 @@ class Rekey:
         del stored_shares
         self._check_supported()
         if backup and not pgp_keys:
-            raise InvalidRequest(
-                "cannot request a backup of the new keys without providing PGP keys for encryption"
-            )
+            raise InvalidRequest("cannot request a backup of the new keys without providing PGP keys for encryption")
         config = ShareConfig(secret_shares, secret_threshold)
         if self._without_shares:
             if pgp_keys or require_verification:
                 raise InvalidRequest(
-                    f"seal type {self._core.mechanism.type} keeps its own key: "
-                    "there are no shares to encrypt or verify"
+                    f"seal type {self._core.mechanism.type} keeps its own key: there are no shares to encrypt or verify"
                 )
             config = ShareConfig(1, 1)
         if pgp_keys and len(pgp_keys) != secret_shares:

@@ -47,9 +47,7 @@ class Dealt:
     keys_base64: list[str]
 
 
-def deal(
-    secret: bytes, config: ShareConfig, pgp_keys: Sequence[PgpKey], random_bytes: Callable[[int], bytes]
-) -> Dealt:
+def deal(secret: bytes, config: ShareConfig, pgp_keys: Sequence[PgpKey], random_bytes: Callable[[int], bytes]) -> Dealt:
     """One share alone is the secret itself. PGP messages hold the share in hex, as Vault's do."""
     parts = [secret]
     if config.shares > 1:

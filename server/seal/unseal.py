@@ -216,9 +216,7 @@ class SealCore:
         seal_key = self.barrier.decrypt(SHAMIR_KEY, await self._required(SHAMIR_KEY))
         await self.replace_seal_key(seal_key, await self.required_config(), {})
 
-    async def replace_seal_key(
-        self, seal_key: bytes, config: ShareConfig, entries: Mapping[str, bytes]
-    ) -> None:
+    async def replace_seal_key(self, seal_key: bytes, config: ShareConfig, entries: Mapping[str, bytes]) -> None:
         """A seal key with its shares, and a new root key, so that neither old shares nor an old root
         key open what is stored from now on. ``entries`` (plaintext) are stored with it."""
         root_key = self.random_bytes(KEY_SIZE)

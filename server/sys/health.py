@@ -23,6 +23,10 @@ class HealthParams(Params):
     performancestandbycode: Annotated[str, Field("Status of a performance standby; there is none here.")] = ""
 
 
+_CODES = {"activecode": 200, "standbycode": 429, "sealedcode": 503, "uninitcode": 501, "drsecondarycode": 472,
+          "performancestandbycode": 473}  # fmt: skip
+
+
 class HealthRoutes(SystemRoutes):
     """Liveness."""
 
@@ -34,14 +38,15 @@ class HealthRoutes(SystemRoutes):
                 parse_bool(flag)
             except ValueError:
                 raise InvalidRequest("") from None
+        codes = {name: _code(getattr(p, name), default) for name, default in _CODES.items()}
         core = self.core
         initialized = await core.seal.barrier.initialized()
         if not initialized:
-            status = _code(p.uninitcode, 501)
+            status = codes["uninitcode"]
         elif core.sealed:
-            status = _code(p.sealedcode, 503)
+            status = codes["sealedcode"]
         else:
-            status = _code(p.activecode, 200)
+            status = codes["activecode"]
         mode = "unknown" if core.sealed else "disabled"
         body: dict[str, Any] = {
             "initialized": initialized,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import hashlib
 import secrets
 from collections.abc import Callable
@@ -43,8 +42,8 @@ class ToolRoutes(SystemRoutes):
         """Hash the input."""
         try:
             data = base64.b64decode(p.input, validate=True)
-        except binascii.Error:
-            raise InvalidRequest("unable to decode input as base64") from None
+        except ValueError:
+            raise InvalidRequest("unable to decode input as base64: illegal base64 data") from None
         algorithm = p.urlalgorithm or p.algorithm
         if algorithm not in HASHES:
             raise InvalidRequest(f"unsupported algorithm {algorithm[:64]}")

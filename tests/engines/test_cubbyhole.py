@@ -79,7 +79,7 @@ async def test_batch_tokens_have_none(cubbyhole, op, known):
 @pytest.mark.parametrize(
     ("op", "path", "body", "status", "message"),
     [
-        ("update", "a", {}, 500, "missing data fields"),
+        ("update", "a", {}, 400, "missing data fields"),
         ("update", "", {"x": 1}, 500, "missing path"),
         ("read", "", {}, 500, "missing path"),
         ("update", "a/", {"x": 1}, 400, "cannot write to a path ending in '/'"),
