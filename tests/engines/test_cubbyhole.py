@@ -80,8 +80,8 @@ async def test_batch_tokens_have_none(cubbyhole, op, known):
     ("op", "path", "body", "status", "message"),
     [
         ("update", "a", {}, 400, "missing data fields"),
-        ("update", "", {"x": 1}, 500, "missing path"),
-        ("read", "", {}, 500, "missing path"),
+        ("update", "", {"x": 1}, 400, "missing path"),
+        ("read", "", {}, 400, "missing path"),
         ("update", "a/", {"x": 1}, 400, "cannot write to a path ending in '/'"),
     ],
 )
