@@ -3,7 +3,7 @@ from contextlib import suppress
 
 import pytest
 from caveau.server.hcl import MAX_DEPTH, MAX_LENGTH, Block, HclError, Item, parse
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
@@ -72,9 +72,7 @@ def test_blocks_labels_comments_and_lines() -> None:
         ("telemetry", (), 6),
         ("path", ("a", "b"), 7),
     ]
-    assert root.items[1].value == Block(
-        (Item("address", (), "127.0.0.1:8200", 5), Item("tls_disable", (), 1, 5)), 5
-    )
+    assert root.items[1].value == Block((Item("address", (), "127.0.0.1:8200", 5), Item("tls_disable", (), 1, 5)), 5)
 
 
 def test_repeated_keys_are_kept_in_order() -> None:
@@ -88,8 +86,8 @@ def test_repeated_keys_are_kept_in_order() -> None:
     "text",
     [
         'listener "tcp" { n = 1 }\nlistener "unix" { n = 2 }',
-        'listener { tcp { n = 1 } }\nlistener = { unix = { n = 2 } }',
-        'listener = [{ tcp = { n = 1 } }, { unix { n = 2 } }]',
+        "listener { tcp { n = 1 } }\nlistener = { unix = { n = 2 } }",
+        "listener = [{ tcp = { n = 1 } }, { unix { n = 2 } }]",
         '{"listener": {"tcp": {"n": 1}, "unix": {"n": 2}}}',
         '{"listener": [{"tcp": {"n": 1}}, {"unix": [{"n": 2}]}]}',
         '{"listener": {"tcp": {"n": 1}}, "listener": {"unix": {"n": 2}}}',
@@ -156,6 +154,7 @@ def test_errors_tell_the_line(text: str, line: int, message: str) -> None:
 def test_depth_and_length_are_bounded() -> None:
     deep = MAX_DEPTH
     assert parse("a = " + "[" * deep + "]" * deep)
+    assert len(parse("a { b = [] }\n" * deep * 2).items) == deep * 2
     for text in ("a = " + "[" * (deep + 1) + "]" * (deep + 1), "a {" * 100_000, '{"a":' * 100_000):
         with pytest.raises(HclError, match="nested deeper"):
             parse(text)
@@ -164,12 +163,15 @@ def test_depth_and_length_are_bounded() -> None:
         parse("#" * (MAX_LENGTH + 1))
 
 
+QUICK = settings(deadline=None)  # a busy machine is no failure
+
 FRAGMENTS = [
     *"{}[]=,:\"\\#\n $-.<0179axuE", "/*", "*/", "//", "<<-EOF\n", "EOF\n", "${", 'path "a" {', "true", "0x",
     '{"a":', "null", "1e999", "\\u", "\\ud800", "\ufeff", "\0", "é",
 ]  # fmt: skip
 
 
+@QUICK
 @given(st.one_of(st.text(), st.lists(st.sampled_from(FRAGMENTS)).map("".join)))
 def test_nothing_but_hclerror_is_raised(text: str) -> None:
     with suppress(HclError):
@@ -177,11 +179,16 @@ def test_nothing_but_hclerror_is_raised(text: str) -> None:
 
 
 SCALARS = st.one_of(
-    st.none(), st.booleans(), st.text(), st.integers(-(1 << 63), (1 << 63) - 1), st.floats(allow_nan=False,
-                                                                                         allow_infinity=False)
+    st.none(),
+    st.booleans(),
+    st.text(),
+    st.integers(-(1 << 63), (1 << 63) - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
 )
 DOCUMENTS = st.dictionaries(
-    st.text(), st.recursive(SCALARS, lambda x: st.one_of(st.lists(x), st.dictionaries(st.text(), x)))
+    st.text(),
+    st.recursive(SCALARS, lambda x: st.one_of(st.lists(x), st.dictionaries(st.text(), x)), max_leaves=8),
+    max_size=4,
 )
 
 
@@ -191,6 +198,7 @@ def plain(value: object) -> object:
     return [plain(entry) for entry in value] if isinstance(value, list) else value
 
 
+@QUICK
 @given(DOCUMENTS, st.booleans(), st.sampled_from([None, 1]))
 def test_json_documents_come_back_as_written(document: object, ascii_only: bool, indent: int | None) -> None:
     assert plain(parse(json.dumps(document, ensure_ascii=ascii_only, indent=indent))) == document
