@@ -24,6 +24,7 @@ from ..framework.routes import Route
 from ..storage.store import ATTEMPTS, PrefixView, Transaction
 from .mounts import Mount
 from .node import Node
+from .policy import ACL, Decision
 from .request import AfterCommit, CoreRequest, Incoming
 from .tokens import TokenEntry
 from .wrapping import can_wrap, wrap
@@ -131,6 +132,7 @@ class Pipeline:
                 if (value := incoming.headers.get(name := header.lower())) is not None
             }
         params: Params | None = None
+        decision: Decision | None = None
         warnings: list[str] = []
         if incoming.token:
             token = call.limited or await self._token(view, incoming)
@@ -142,16 +144,20 @@ class Pipeline:
                 raise PermissionDenied
             req.acl = await node.policies.acl(node.store, req.token.policies)
             if route.exists:
-                params, warnings = engine.load(route, call.captures, incoming.data)
+                params, warnings = engine.load(route, call.captures, req.data)
                 req.op = "update" if await getattr(engine, route.exists)(req, params) else "create"
             decision = req.acl.allow(req.op, incoming.path, data=incoming.data, wrap_ttl=incoming.wrap_ttl)
             if not decision.allowed or (route.sudo and not decision.sudo):
                 raise PermissionDenied(_DENIED)
+            if decision.pagination_limit and int(incoming.data.get("limit") or 0) == 0:
+                req.data = {**incoming.data, "limit": decision.pagination_limit}
         if params is None:
-            params, warnings = engine.load(route, call.captures, incoming.data)
+            params, warnings = engine.load(route, call.captures, req.data)
         answer = await getattr(engine, route.handler)(req, params)
         response = answer if isinstance(answer, Response) else Response(data=answer)
         response.mount_type = mount.entry.type
+        if decision is not None and decision.filter_path:
+            _filter_keys(req.permissions, decision.filter_path, incoming.path, response)
         if warnings:
             response.warnings = [*warnings, *response.warnings]
         if incoming.wrap_ttl and can_wrap(response):
@@ -187,3 +193,14 @@ class Pipeline:
         if text is None:
             raise InvalidRequest(f"no help is known for {incoming.path!r}: the mount has no such path")
         return Response(data={"help": text, "see_also": None}, bare=True)
+
+
+def _filter_keys(acl: ACL, filter_path: str, path: str, response: Response) -> None:
+    """Leave in a list only what the policy's filter lets the caller see."""
+    data = response.data
+    if not isinstance(data, Mapping) or "keys" not in data:
+        return
+    keys = acl.visible(filter_path, path, data["keys"])
+    response.data = {**data, "keys": keys}
+    if "key_info" in data:
+        response.data["key_info"] = {key: data["key_info"][key] for key in keys if key in data["key_info"]}
