@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Mapping
@@ -72,7 +73,7 @@ async def open_dev(core: Core, options: DevOptions) -> DevKeys | None:
     """
     if not options.initialize:
         return None
-    known = read_keys(options.persist) if options.persist else None
+    known = await asyncio.to_thread(read_keys, options.persist) if options.persist else None
     if known is None:
         try:
             keys = DevKeys(*await core.dev_init(options.root_token_id))
@@ -83,7 +84,8 @@ async def open_dev(core: Core, options: DevOptions) -> DevKeys | None:
                 ) from None
             raise
         if options.persist:
-            _write_private(options.persist / _KEYS_FILE, {"unseal_key": keys.unseal_key, "root_token": keys.root_token})
+            content = {"unseal_key": keys.unseal_key, "root_token": keys.root_token}
+            await asyncio.to_thread(_write_private, options.persist / _KEYS_FILE, content)
         return keys
     if options.root_token_id not in ("", known.root_token):
         raise ConfigError(f"{options.persist}: was made with another root token; leave -dev-root-token-id out")

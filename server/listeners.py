@@ -100,16 +100,17 @@ class Listener:
             await _cancelled(handshake)
         if self._server is not None:
             await self._server.drain(seconds)
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """Give the address back. Only for a listener that does not serve; ``stop`` does it for one that does."""
         if self._socket is not None:
             self._socket.close()
         if self._unix_inode:
-            await asyncio.to_thread(self._unlink)
-
-    def _unlink(self) -> None:
-        """Remove our unix socket, unless another server's is there by now."""
-        with contextlib.suppress(OSError):
-            if Path(self.address).stat().st_ino == self._unix_inode:
-                Path(self.address).unlink()
+            with contextlib.suppress(OSError):  # another server's socket may be there by now
+                if Path(self.address).stat().st_ino == self._unix_inode:
+                    Path(self.address).unlink()
+            self._unix_inode = 0
 
     async def _accept(self, listening: socket.socket, server: Server) -> None:
         loop = asyncio.get_running_loop()

@@ -47,9 +47,13 @@ def run(config: ServerConfig, *, dev: DevOptions | None = None) -> int:
     try:
         _start_logging(config)
         process = _Process(config, dev)
-        process.bind()
-        with _pid_file(config), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(process.serve())
+        try:
+            process.prepare()
+            with _pid_file(config), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(process.serve())
+        finally:
+            for listener in process.listeners:
+                listener.close()
     except (ConfigError, CaveauError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
@@ -107,7 +111,7 @@ def _pid_file(config: ServerConfig) -> Iterator[None]:
             path.unlink()
 
 
-def open_store(config: ServerConfig) -> Physical:
+def make_store(config: ServerConfig) -> Physical:
     """The configured store, not opened yet. Raises ConfigError."""
     store = config.storage
     assert store is not None
@@ -140,9 +144,14 @@ class _Process:
         self.config = config
         self.dev = dev
         self.listeners = [Listener(each) for each in config.listeners]
+        self.physical: Physical
+        self.seal: Seal
         self.tasks: set[asyncio.Task[None]] = set()
 
-    def bind(self) -> None:
+    def prepare(self) -> None:
+        """What can be found wrong before anything starts."""
+        self.physical = make_store(self.config)
+        self.seal = make_seal(self.config)
         for listener in self.listeners:
             listener.bind()
         if not self.config.api_addr and self.url.startswith("http"):
@@ -161,8 +170,7 @@ class _Process:
         from .core import Core
 
         ended = asyncio.Event()
-        physical = open_store(self.config)
-        seal = make_seal(self.config)
+        physical, seal = self.physical, self.seal
         await physical.open()
         try:
             core = Core(self.config, physical, seal)

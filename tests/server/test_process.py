@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import logging
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ import time
 from pathlib import Path
 
 import pytest
+from caveau.cli.main import main
 
 STARTED = "==> Caveau server started!"
 
@@ -24,14 +26,15 @@ STARTED = "==> Caveau server started!"
 class Run:
     """A server process; ``out`` and ``log`` are its standard output and error."""
 
-    def __init__(self, home: Path, *arguments: str, environ: dict[str, str] | None = None) -> None:
+    def __init__(self, home: Path, bytecode: Path, *arguments: str, environ: dict[str, str] | None = None) -> None:
         self.out_file, self.log_file = home / "out", home / "log"
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("BAO_", "VAULT_", "CAVEAU_"))}
+        dropped = ("BAO_", "VAULT_", "CAVEAU_", "PYTHONDONTWRITEBYTECODE")
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
         with self.out_file.open("wb") as out, self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "caveau", "server", *arguments],
                 stdout=out, stderr=log, stdin=subprocess.DEVNULL, cwd=home,
-                env=kept | {"HOME": str(home)} | (environ or {}),
+                env=kept | {"HOME": str(home), "PYTHONPYCACHEPREFIX": str(bytecode)} | (environ or {}),
             )  # fmt: skip
 
     @property
@@ -58,14 +61,20 @@ class Run:
         return self.process.wait(15)
 
 
+@pytest.fixture(scope="module")
+def bytecode(tmp_path_factory):
+    """Where servers keep what they compiled, as an installed one has it: starting is most of what these tests do."""
+    return tmp_path_factory.mktemp("bytecode")
+
+
 @pytest.fixture
-def start(tmp_path):
+def start(tmp_path, bytecode):
     runs = []
 
     def start(*arguments: str, environ: dict[str, str] | None = None) -> Run:
         home = tmp_path / f"run{len(runs)}"
         home.mkdir()
-        runs.append(Run(home, *arguments, environ=environ))
+        runs.append(Run(home, bytecode, *arguments, environ=environ))
         return runs[-1]
 
     yield start
@@ -125,6 +134,19 @@ def test_dev_root_token_and_address_from_the_environment(start, tmp_path):
     assert run.end(signal.SIGINT) == 0
 
 
+def test_dev_with_a_configuration_has_its_listeners_too(start, tmp_path):
+    (tmp_path / "more.hcl").write_text(
+        f'listener "unix" {{ address = "{tmp_path}/s" }}\ncluster_name = "blue"\nlog_level = "warn"'
+    )
+    run = start(*DEV, f"-config={tmp_path}/more.hcl").started()
+    assert get(port_of(run), "/v1/sys/seal-status")[1]["cluster_name"] == "blue"
+    assert stat.S_ISSOCK((tmp_path / "s").stat().st_mode)
+    assert f'Listener 2: unix (addr: "{tmp_path}/s"' in run.out
+    assert "[INFO]" not in run.log
+    assert run.end() == 0
+    assert not (tmp_path / "s").exists()
+
+
 def test_dev_tls(start, tmp_path):
     folder = tmp_path / "certs"
     run = start(*DEV, "-dev-tls", f"-dev-tls-cert-dir={folder}", "-dev-tls-san=vault.test").started()
@@ -164,13 +186,6 @@ def test_dev_persist_comes_back_with_data_and_token(start, tmp_path):
     second = start(*flags).started()
     assert get(port_of(second), "/v1/auth/token/lookup-self", token)[0] == 200
     assert second.end() == 0
-    other = start(*flags, "-dev-root-token-id=other")
-    assert other.process.wait(30) == 1
-    assert "was made with another root token" in other.log
-    keys.chmod(0o644)
-    readable = start(*flags)
-    assert readable.process.wait(30) == 1
-    assert "chmod 600" in readable.log
     keys.unlink()
     lost = start(*flags)
     assert lost.process.wait(30) == 1
@@ -247,6 +262,29 @@ def test_systemd_is_told(start, tmp_path):
         assert supervisor.recv(100) == b"STOPPING=1"
 
 
+@pytest.fixture
+def fail(capsys, monkeypatch, tmp_path):
+    """Run the command in this process and give what it says on standard error; it is to fail with code 1."""
+    root, level = logging.getLogger(), logging.getLogger("caveau").level
+    handlers, raises = list(root.handlers), logging.raiseExceptions
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith(("BAO_", "VAULT_"))]:
+        monkeypatch.delenv(name)
+
+    def fail(*arguments: str) -> str:
+        assert main(["server", *arguments]) == 1
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        return said
+
+    yield fail
+    for handler in [each for each in root.handlers if each not in handlers]:
+        root.removeHandler(handler)
+        handler.close()
+    logging.getLogger("caveau").setLevel(level)
+    logging.raiseExceptions = raises
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -257,45 +295,60 @@ def test_systemd_is_told(start, tmp_path):
         (["-dev", "-dev-three-node"], "-dev-three-node: a dev server is one server"),
         (["-dev", "-dev-plugin-dir=x"], "-dev-plugin-dir: plug-ins are Python packages"),
         (["-dev", "-log-level=loud"], "-log-level: must be one of trace, debug, info, warn, error"),
+        (["-dev", "-log-rotate-duration=soon"], "-log-rotate-duration: invalid duration 'soon'"),
         (["-dev", "-dev-listen-address=a:b:c"], "'a:b:c' is no address"),
         (["-dev", "surplus"], "Too many arguments (expected 0, got 1)"),
     ],
 )
-def test_wrong_use_is_told_with_exit_code_1(start, arguments, message):
-    run = start(*arguments)
-    assert run.process.wait(30) == 1
-    assert message in run.log
-    assert "Traceback" not in run.log
-
-
-def failing(start, tmp_path, text: str) -> str:
-    (tmp_path / "server.hcl").write_text(text)
-    run = start(f"-config={tmp_path}/server.hcl")
-    assert run.process.wait(30) == 1
-    assert "Traceback" not in run.log
-    return run.log
+def test_wrong_use_is_told_with_exit_code_1(fail, arguments, message):
+    assert message in fail(*arguments)
 
 
 TCP = 'listener "tcp" {\n address = "127.0.0.1:0"\n tls_disable = 1\n}\n'
 
 
-def test_a_server_that_cannot_start_says_why(start, tmp_path):
-    log = failing(start, tmp_path, TCP + 'storage "consul" {}')
-    assert 'server.hcl:5: storage "consul" is not installed; there are: inmem' in log
-    log = failing(start, tmp_path, TCP + 'storage "inmem" {}\nseal "pkcs12" {}')
-    assert 'server.hcl:6: seal "pkcs12" is not installed; there are: shamir' in log
-    log = failing(start, tmp_path, TCP + 'storage "sqlite" {}')
-    assert 'server.hcl:5: storage "sqlite" needs path' in log
-    log = failing(start, tmp_path, TCP + f'storage "sqlite" {{ path = "{tmp_path}/server.hcl/x" }}')
-    assert "Error: " in log
-    log = failing(start, tmp_path, TCP + 'storage "inmem" {}\nlog_file = "/proc/nowhere/x"')
-    assert "log_file: /proc/nowhere/x cannot be written" in log
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('storage "consul" {}', 'server.hcl:5: storage "consul" is not installed; there are: inmem'),
+        ('storage "inmem" {}\nseal "pkcs12" {}', 'server.hcl:6: seal "pkcs12" is not installed; there are: shamir'),
+        ('storage "sqlite" {}', 'server.hcl:5: storage "sqlite" needs path'),
+        ('storage "sqlite" { path = "server.hcl/x" }', "Error: "),
+        ('storage "inmem" {}\nlog_file = "/proc/nowhere/x"', "log_file: /proc/nowhere/x cannot be written"),
+        ('storage "inmem" {}\npid_file = "/proc/nowhere/x"', "pid_file: /proc/nowhere/x cannot be written"),
+    ],
+)
+def test_a_server_that_cannot_start_says_why(fail, tmp_path, text, message):
+    (tmp_path / "server.hcl").write_text(TCP + text)
+    assert message in fail("-config=server.hcl")
+
+
+def test_an_address_in_use_is_told(fail):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        log = failing(
-            start, tmp_path, f'listener "tcp" {{\n address = "{address}"\n tls_disable = 1\n}}\nstorage "inmem" {{}}'
-        )
-    assert f"cannot listen on {address}: another program listens there" in log
+        said = fail("-dev", f"-dev-listen-address={address}")
+    assert f"-dev-listen-address: cannot listen on {address}: another program listens there" in said
+
+
+def test_dev_persist_brings_its_own_store(fail, tmp_path):
+    (tmp_path / "server.hcl").write_text('storage "inmem" {}')
+    assert "server.hcl:1: -dev-persist brings its own store" in fail("-dev-persist=kept", "-config=server.hcl")
+    assert not (tmp_path / "kept").exists()
+
+
+def test_a_directory_that_does_not_fit_dev_persist(fail, tmp_path):
+    flags = (f"-dev-persist={tmp_path}/kept", "-dev-listen-address=127.0.0.1:0")
+    keys = tmp_path / "kept" / "dev-keys.json"
+    keys.parent.mkdir()
+    keys.write_text('{"unseal_key": "AAAA", "root_token": "hvs.one"}')
+    keys.chmod(0o644)
+    assert "chmod 600" in fail(*flags)
+    keys.chmod(0o600)
+    said = fail(*flags, "-dev-root-token-id=other")
+    assert "was made with another root token" in said
+    assert "hvs.one" not in said
+    keys.write_text("[")
+    assert "is damaged or cannot be read" in fail(*flags)
 
 
 def test_requests_in_flight_are_answered_before_the_end(start):
