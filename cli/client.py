@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from . import durations, environment, token_store, transport, values
+from .envelope import Secret
 from .flags import Flags
 from .transport import Response, TransportError
 
 DEFAULT_ADDRESS = "https://127.0.0.1:8200"
 DEFAULT_TIMEOUT = 60.0  # seconds
-
-Secret = dict[str, Any]
 
 
 class ClientError(Exception):
@@ -184,8 +183,8 @@ class Client:
         except ValueError:
             answer, errors = None, None
         if isinstance(errors, list):
-            listed = "".join(f"* {error}\n" for error in errors)
-            return APIError(f"{head}Errors:\n\n{listed}".removesuffix("\n"), response.status, _useful(answer))
+            listed = "\n".join(f"* {error}" for error in errors)
+            return APIError(f"{head}Errors:\n\n{listed}", response.status, _useful(answer))
         secret = _useful(answer)
         if secret is not None:
             return APIError(f"{head}Errors:\n\n", response.status, secret)

@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 from . import durations, values
-from .client import Secret
 
+Secret = dict[str, Any]
 Row = tuple[str, str]
 
 _DURATION = re.compile(r"(.*_)?(period|ttl|duration)|lease_max|ttl_max")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import envelope, environment, terminal, values
-from .client import APIError, Client, ClientError, Secret, Settings
+from .envelope import Secret
 from .flags import Flags
+
+if TYPE_CHECKING:
+    from .client import Client
 
 
 class CommandError(Exception):
@@ -32,6 +35,8 @@ class Invocation:
     @property
     def client(self) -> Client:
         """Made when first asked for. Raises SetupError."""
+        from .client import Client, Settings  # what needs no server need not load it
+
         if self._client is None:
             self._client = Client(Settings.of(self.flags))
         return self._client
@@ -88,6 +93,8 @@ class Invocation:
     @contextmanager
     def failing(self, what: str) -> Iterator[None]:
         """Turn a failed request into ``what: reason`` and exit code 2."""
+        from .client import APIError, ClientError
+
         try:
             yield
         except APIError as e:

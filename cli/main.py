@@ -35,11 +35,16 @@ def _dispatch(arguments: list[str]) -> int:
         arguments = ["version"]
     node, words, rest = find(ROOT, arguments)
     wanted = rest[: rest.index("--")] if "--" in rest else rest
-    if any(argument in ("-h", "-help", "--help") for argument in wanted) and not _opaque(node, rest):
+    if any(argument in ("-h", "-help", "--help") for argument in wanted) and (
+        words or rest[0].startswith("-")
+    ):
         from .help import page
 
         print(page(node, words))
         return 0
+    if not words and rest and rest[0].startswith("-") and find(ROOT, [a for a in rest if not a.startswith("-")])[1]:
+        print("Flags belong after the command: caveau <command> [flags] [args].", file=sys.stderr)
+        return 1
     if isinstance(node, Group):
         from .help import page
 
@@ -50,11 +55,6 @@ def _dispatch(arguments: list[str]) -> int:
 
         return node.handler(Invocation(Flags({}, frozenset()), rest))
     return _run(node, rest)
-
-
-def _opaque(node: Command | Group, rest: list[str]) -> bool:
-    """Whether a help flag belongs to what an unknown word would have named."""
-    return isinstance(node, Group) and bool(rest) and not rest[0].startswith("-")
 
 
 def _run(command: Command, arguments: list[str]) -> int:

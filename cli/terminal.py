@@ -7,7 +7,7 @@ import sys
 
 from . import environment
 
-WIDTH = 80
+WIDTH = 78
 
 
 def coloured() -> bool:

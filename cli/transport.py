@@ -45,16 +45,13 @@ class TLS(NamedTuple):
         if bool(self.client_cert) != bool(self.client_key):
             raise TransportError("a client certificate needs its key, and a key its certificate")
         try:
-            own = self.ca_cert or self.ca_cert_pem or self.ca_path
-            context = ssl.create_default_context(
-                cafile=self.ca_cert or None,
-                cadata=None if self.ca_cert else self.ca_cert_pem or None,
-                capath=None,
-            )
-            if self.ca_path and not self.ca_cert:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies, and trusts nobody yet
+            if self.ca_cert or self.ca_cert_pem:
+                context.load_verify_locations(self.ca_cert or None, cadata=None if self.ca_cert else self.ca_cert_pem)
+            elif self.ca_path:
                 _load_directory(context, self.ca_path)
-            if own and not context.get_ca_certs():
-                raise TransportError(f"no CA certificate in {self.ca_cert or self.ca_path or 'VAULT_CACERT_BYTES'}")
+            else:
+                context.load_default_certs()
             if self.client_cert:
                 context.load_cert_chain(self.client_cert, self.client_key)
         except (OSError, ValueError) as e:
@@ -158,6 +155,8 @@ def _load_directory(context: ssl.SSLContext, directory: str) -> None:
         path = os.path.join(directory, name)
         if os.path.isfile(path):
             context.load_verify_locations(path)
+    if not context.get_ca_certs():
+        raise TransportError(f"no CA certificate in {directory}")
 
 
 def _dial_reason(error: OSError, address: Address) -> str:

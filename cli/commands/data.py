@@ -6,8 +6,9 @@ import sys
 from typing import Any
 
 from .. import global_flags, pairs, values
-from ..client import APIError, Secret
+from ..client import APIError
 from ..command import ONE, Arity, Command
+from ..envelope import Secret
 from ..flags import Flag
 from ..invocation import CommandError, Invocation
 

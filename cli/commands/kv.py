@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import envelope, terminal, values
-from ..client import ClientError, Secret
+from ..client import ClientError
 from ..command import ONE, Arity, Command, Group, Lazy
+from ..envelope import Secret
 from ..flags import Flag
 from ..invocation import CommandError, Invocation
 from .data import data_argument, keys

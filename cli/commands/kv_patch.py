@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..client import APIError, Secret
+from ..client import APIError
 from ..command import ONE, Arity, Command
+from ..envelope import Secret
 from ..flags import Flag
 from ..invocation import CommandError, Invocation
 from .data import data_argument
@@ -49,7 +50,7 @@ def _patch_or_rewrite(run: Invocation, path: str, data: dict[str, Any]) -> Secre
 
 def _read_write(run: Invocation, path: str, data: dict[str, Any]) -> Secret | None:
     """Read the current version and write it back changed, unless somebody else wrote in between."""
-    current, version = _version(run, path)
+    current, version = _version(run, path, preflight=True)
     merged = {key: value for key, value in (current | data).items() if value is not None or key not in data}
     with run.failing(f"Error writing data to {path}"):
         return run.client.write(path, {"data": merged, "options": cas_option(run) or {"cas": version}})
@@ -81,10 +82,10 @@ def _newest(run: Invocation, place: Place, path: str) -> int:
     return int(metadata["version"])
 
 
-def _version(run: Invocation, path: str, version: int = 0) -> tuple[dict[str, Any], int]:
+def _version(run: Invocation, path: str, version: int = 0, preflight: bool = False) -> tuple[dict[str, Any], int]:
     """The data of a version (0: the latest) and its number. Raises CommandError where it has none."""
     with run.failing(f"Error doing pre-read at {path}"):
-        secret = run.client.read(path, {"version": version} if version else None)
+        secret = run.client.read(path, {"version": version} if version else None, preflight=preflight)
     found = (secret or {}).get("data") or {}
     metadata = found.get("metadata") or {}
     if not metadata:

@@ -6,8 +6,9 @@ import sys
 from typing import Any
 
 from .. import environment, pairs, terminal, token_store
-from ..client import Client, ClientError, Secret
+from ..client import Client, ClientError
 from ..command import Arity, Command
+from ..envelope import Secret
 from ..flags import Flag
 from ..invocation import CommandError, Invocation
 
@@ -186,7 +187,7 @@ def _validate(run: Invocation, secret: Secret) -> Secret | None:
     requirement = secret["auth"]["mfa_requirement"]
     constraints = list((requirement.get("mfa_constraints") or {}).values())
     methods = constraints[0].get("any") or [] if len(constraints) == 1 else []
-    if len(methods) != 1 or run.flags.on("non-interactive") or not sys.stdin.isatty():
+    if len(methods) != 1 or run.flags.on("non-interactive") or not _at_terminal():
         terminal.warn(terminal.wrap(
             "This login needs a second factor. Send it to sys/mfa/validate with the request ID shown below."
         ))  # fmt: skip
@@ -199,6 +200,10 @@ def _validate(run: Invocation, secret: Secret) -> Secret | None:
         terminal.warn(f"Confirm the login on your {method.get('type')} device.")
     body = {"mfa_request_id": requirement.get("mfa_request_id"), "mfa_payload": {method.get("id"): passcode}}
     return run.client.with_(token="").write("sys/mfa/validate", body)
+
+
+def _at_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _keep(token: str) -> None:

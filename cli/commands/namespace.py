@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .. import envelope, global_flags, terminal, values
-from ..client import Secret
 from ..command import ONE, Arity, Command, Group
+from ..envelope import Secret
 from ..flags import Flag
 from ..invocation import CommandError, Invocation
 from .data import path_argument
@@ -144,9 +144,8 @@ def unlock(run: Invocation) -> int:
         secret = run.client.write(
             f"sys/namespaces/api-lock/unlock{suffix}", {"unlock_key": run.flags.text("unlock-key")}
         )
-    run.warnings(secret)
-    if not run.flags.text("unlock-key"):
-        terminal.warn("Namespace unlocked using sudo capabilities")
+    if secret and secret.get("warnings"):
+        terminal.warn("\n".join(secret["warnings"]))
         return 0
     return run.success("Namespace unlocked")
 

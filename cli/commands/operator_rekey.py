@@ -30,6 +30,13 @@ class Operation(NamedTuple):
         return base
 
 
+# What machine formats show of a status, in the original's order, with what stands for a missing value.
+_STATUS: dict[str, Any] = {
+    "nonce": "", "started": False, "t": 0, "n": 0, "progress": 0, "required": 0, "pgp_fingerprints": None,
+    "backup": False, "verification_required": False, "verification_nonce": "",
+}  # fmt: skip
+_VERIFY: dict[str, Any] = {"nonce": "", "started": False, "t": 0, "n": 0, "progress": 0}
+
 REKEY_API = Operation(
     "rekey", "PUT",
     {"barrier": "sys/rekey", "recovery": "sys/rekey-recovery-key"},
@@ -125,7 +132,7 @@ def _backup_retrieve(run: Invocation, api: Operation) -> int:
 
 def _show_status(run: Invocation, status: dict[str, Any], verify: bool) -> int:
     if not run.table:
-        return run.data(status)
+        return run.data({key: status.get(key, default) for key, default in (_VERIFY if verify else _STATUS).items()})
     rows: list[tuple[str, Any]] = []
     if verify:
         rows += [

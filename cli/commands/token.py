@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .. import durations, token_store
-from ..client import Secret
 from ..command import Arity, Command, Group
+from ..envelope import Secret
 from ..flags import Flag
 from ..invocation import CommandError, Invocation
 

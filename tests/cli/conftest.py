@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-
 from caveau.cli.main import main
 
 from ..peers import Server, bao_binary, bao_server

@@ -56,9 +56,8 @@ def _handler(stub: Stub) -> type[BaseHTTPRequestHandler]:
         def _serve(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             raw = self.rfile.read(length)
-            stub.asked.append(Asked(
-                self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, json.loads(raw) if raw else None
-            ))  # fmt: skip
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            stub.asked.append(Asked(self.command, self.path, headers, json.loads(raw) if raw else None))
             answer = stub.next()
             body = b"" if answer.body is None else (
                 answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode())

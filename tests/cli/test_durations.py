@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from caveau.cli import durations
 from caveau.cli.durations import SECOND
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from caveau.cli import envelope
 
 SECRET: dict[str, Any] = {

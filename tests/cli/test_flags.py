@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from caveau.cli.flags import Flag, UsageError, parse, trailing
 from hypothesis import given
 from hypothesis import strategies as st
-
-from caveau.cli.flags import Flag, UsageError, parse, trailing
 
 DECLARED = (
     Flag("format", "string", "", env="FORMAT"),

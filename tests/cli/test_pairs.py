@@ -5,10 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
+from caveau.cli.pairs import PairError, parse, strings
 from hypothesis import given
 from hypothesis import strategies as st
-
-from caveau.cli.pairs import PairError, parse, strings
 
 TEXT = st.text(st.characters(codec="utf-8"))
 PLAIN = TEXT.filter(lambda value: value != "-" and not value.startswith(("@", "\\@")))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from caveau.cli import global_flags, help
 from caveau.cli.command import Command, Group, Lazy
 from caveau.cli.main import declared

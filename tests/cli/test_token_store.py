@@ -5,7 +5,6 @@ import stat
 from pathlib import Path
 
 import pytest
-
 from caveau.cli import token_store
 
 HELPER = """#!/bin/sh

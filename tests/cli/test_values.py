@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
+from caveau.cli import values
 from hypothesis import given
 from hypothesis import strategies as st
-
-from caveau.cli import values
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -36,7 +35,8 @@ def test_numbers_keep_their_digits() -> None:
 
 def test_table_is_aligned_by_characters_and_has_no_empty_cell() -> None:
     assert values.table(("Key", "Value"), [("token_duration", "∞"), ("é", " padded "), ("c", "")]) == (
-        "Key               Value\n---               -----\ntoken_duration    ∞\né                 padded\nc                 n/a"
+        "Key               Value\n---               -----\n"
+        "token_duration    ∞\né                 padded\nc                 n/a"
     )
 
 
@@ -67,8 +67,10 @@ def test_yaml_means_what_it_meant(value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [("y", '"y"'), ("n", '"n"'), ("1", '"1"'), ("1e3", '"1e3"'), ("1:30", '"1:30"'), ("null", '"null"'), ("a: b", "'a: b'"),
-     ("2026-11-24", '"2026-11-24"'), ("768h", "768h"), ("", '""'), ("a\nb\n", "|\n  a\n  b"), ("tab\there", '"tab\\there"')],
+    [("y", '"y"'), ("n", '"n"'), ("1", '"1"'), ("1e3", '"1e3"'), ("1:30", '"1:30"'), ("null", '"null"'),
+     ("a: b", "'a: b'"),
+     ("2026-11-24", '"2026-11-24"'), ("768h", "768h"), ("", '""'), ("a\nb\n", "|\n  a\n  b"),
+     ("tab\there", '"tab\\there"')],
 )  # fmt: skip
 def test_yaml_quotes_what_could_be_read_as_something_else(value: str, text: str) -> None:
     assert values.to_yaml({"k": value}) == f"k: {text}\n"
