@@ -67,7 +67,7 @@ class Connection(RequestHandler):
             if self._body.is_eof():
                 self._body = None
                 self._since = 0.0
-        elif self._since == 0.0:
+        elif data and self._since == 0.0:  # aiohttp calls with nothing, to go on with what it has buffered
             self._since = self._loop.time()
         self._between = self._since == 0.0
 
