@@ -38,14 +38,16 @@ class Held(InmemStore):
 
     def __init__(self, early: bool = False, slow: bool = False) -> None:
         super().__init__()
-        self.early, self.slow, self.reads = early, slow, 0
+        self.early, self.slow = early, slow
         self.held: deque[tuple[Batch, asyncio.Future[None]]] = deque()
+        self.gates: dict[str, asyncio.Event] = {}  # a read of such a key arrives when it is set
 
     async def get(self, key: str) -> bytes | None:
-        self.reads += 1
         value = await super().get(key)
         if self.slow:
             await asyncio.sleep(0)
+        if key in self.gates:
+            await self.gates[key].wait()
         return value
 
     async def list(self, prefix: str, after: str = "", limit: int = 0) -> list[str]:
@@ -174,6 +176,14 @@ async def test_two_states_are_never_mixed(store: Store) -> None:
     await write(store, a=b"2", b=b"2")
     with pytest.raises(Conflict):
         await txn.get("b")
+
+
+async def test_listing_and_read_are_never_of_two_states(store: Store) -> None:
+    txn = store.begin()
+    await txn.get("a")
+    await write(store, a=b"2", p__new=b"")
+    with pytest.raises(Conflict):
+        await txn.list("p/")
 
 
 async def test_late_read_moves_on_where_nothing_read_has_changed(store: Store) -> None:
@@ -323,6 +333,17 @@ async def test_conflicts_are_forgotten_with_the_transactions_that_could_have_the
     store.end(young)
     assert not store._history
     assert not store._active
+
+
+async def test_transaction_that_moved_on_is_not_the_oldest_any_more(store: Store) -> None:
+    moving, staying, other = store.begin(), store.begin(), store.begin()
+    await staying.get("b")
+    await write(store, b=b"", c=b"")
+    await moving.get("c")
+    store.end(other)
+    staying.put("x", b"")
+    with pytest.raises(Conflict):
+        await store.commit(staying)
 
 
 async def test_history_is_bounded_even_for_a_transaction_that_never_ends(
@@ -637,15 +658,17 @@ async def test_invalidate(store: Store, physical: InmemStore) -> None:
 
 async def test_invalidate_everything(store: Store, physical: InmemStore) -> None:
     await write(store, a=b"1")
-    txn, fresh = store.begin(), store.begin()
+    txn, lister, fresh = store.begin(), store.begin(), store.begin()
     await txn.get("a")
+    await lister.list("p/")
     await physical.commit({"a": b"a\0002"})
     store.invalidate()
     assert await store.get("a") == b"2"
     assert await fresh.get("a") == b"2"
-    txn.put("x", b"")
-    with pytest.raises(Conflict):
-        await store.commit(txn)
+    for stale in (txn, lister):
+        stale.put("x", b"")
+        with pytest.raises(Conflict):
+            await store.commit(stale)
 
 
 async def test_invalidate_while_reading() -> None:
@@ -674,6 +697,62 @@ async def test_read_that_a_commit_overtakes_is_not_cached() -> None:
     await asyncio.gather(commit, *reads)
     assert await store.get("a") == b"1"
     assert await store.list() == ["a"]
+
+
+async def test_read_that_arrives_after_a_commit_is_not_believed() -> None:
+    held = Held()
+    store = Store(held, Rot(), cache_bytes=0)
+    txn = store.begin()
+    await txn.get("a")
+    held.gates["a"] = asyncio.Event()
+    read = await started(store.get("a"))
+    txn.put("a", b"1")
+    commit = await started(store.commit(txn))
+    await held.land()
+    await commit
+    held.gates["a"].set()
+    assert await read == b"1"
+
+
+async def test_value_replaced_blindly_changes_while_another_is_fetched() -> None:
+    """Read-only requests must see what the commit in flight replaces, not what it replaced when
+    it began to look."""
+    held = Held()
+    store = Store(held, Rot(), cache_bytes=0)
+    second = store.begin()
+    await second.get("a")
+    second.put("a", b"2")
+    held.gates["b"] = asyncio.Event()
+    blind = await started(write(store, a=b"3", b=b"3"))
+    commit = await started(store.commit(second))
+    await held.land()
+    await commit
+    held.gates["b"].set()
+    await settle()
+    assert len(held.held) == 1
+    assert await store.get("a") == b"2"
+    await held.land()
+    await blind
+
+
+async def test_value_replaced_blindly_is_in_flight_when_its_turn_comes() -> None:
+    held = Held()
+    store = Store(held, Rot(), cache_bytes=0)
+    second = store.begin()
+    await second.get("a")
+    second.put("a", b"2")
+    held.gates |= {"a": asyncio.Event(), "b": asyncio.Event()}
+    blind = await started(write(store, b=b"3", a=b"3"))
+    commit = await started(store.commit(second))
+    held.gates["b"].set()
+    await settle()
+    await held.land()
+    await commit
+    held.gates["a"].set()
+    await settle()
+    assert await store.get("a") == b"2"
+    await held.land()
+    await blind
 
 
 # Serializability
@@ -779,5 +858,7 @@ async def _serializable(
         assert await store.get(key) == await final.get(key)
     assert await store.list() == await final.list("")
     assert not store._pending
+    assert not store._loads
+    assert not store._scans
     assert not store._active
     assert not store._history
