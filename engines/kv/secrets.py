@@ -26,7 +26,6 @@ from ...framework.messages import Request
 from ...framework.params import Field, Params
 from ...framework.storage import ReadView, View
 from . import v1
-from .paths import is_secret
 from .records import Config, Secret, Version
 
 CONFIG = "config"
@@ -68,8 +67,6 @@ class Secrets(Engine):
         return Config() if raw is None else Config.decode(raw)
 
     async def find(self, storage: ReadView, path: str) -> Secret | None:
-        if not is_secret(path):
-            return None
         raw = await storage.get(metadata_key(path))
         if raw is None and self._upgraded:
             if await storage.get(v1.PREFIX + path) is not None:
@@ -96,7 +93,7 @@ class Secrets(Engine):
         key = version_key(path, number)
         raw = await storage.get(key)
         if raw is None and self._upgraded:
-            if number == 1 and (entry := await storage.get(v1.PREFIX + path)) is not None:
+            if (entry := await storage.get(v1.PREFIX + path)) is not None:
                 return v1.data_of(entry)
             raw = await storage.get(key)  # moved between the two reads?
         return raw

@@ -160,8 +160,14 @@ async def test_a_secret_moved_while_it_is_read_is_found(upgraded):
     assert storage.moved
 
 
+async def test_data_moved_while_it_is_read_is_found(upgraded):
+    storage = _MovedMeanwhile(upgraded)
+    assert b'"at":"a"' in await upgraded.engine.data(storage, "a", 1)
+    assert storage.moved
+
+
 class _MovedMeanwhile:
-    """A view in which the secret ``a`` moves to version 2 right after the first look at its metadata."""
+    """A view in which the secret ``a`` moves to version 2 right after the first look at it."""
 
     def __init__(self, mount):
         self._mount, self.moved = mount, False
