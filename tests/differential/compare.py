@@ -27,7 +27,8 @@ _NOISE = (
     (re.compile(r"(?<![\w/+.-])(?=\w*[A-Z])[A-Za-z0-9]{24}(?![\w/+=-])"), "<accessor>"),
 )
 # Random at these places, and in no form that a pattern would find.
-_RANDOM = {"otp", "encoded_token", "encoded_root_token", "keys_base64[]", "random_bytes", "password"}
+_RANDOM = {"otp", "encoded_token", "encoded_root_token", "keys_base64[]", "unseal_keys_b64[]", "random_bytes",
+           "password"}
 _CLOCK_SKEW = 5  # seconds between the two servers answering the same request
 _UNIX_TIMES = 1_500_000_000
 
