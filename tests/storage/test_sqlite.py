@@ -138,6 +138,13 @@ async def test_failed_group_of_many_statements_leaves_nothing(store: SqliteStore
     assert await store.list("") == ["k"]
 
 
+async def test_group_that_fails_between_its_statements_is_rolled_back(store: SqliteStore) -> None:
+    with pytest.raises(StoreError, match="surrogates"):
+        await store.commit({f"many/{i}": b"" for i in range(1500)} | {"\ud800": b""})
+    await store.commit({"k": b"after"})
+    assert await store.list("") == ["k"]
+
+
 async def test_page_limit_reads_as_a_full_disk(store: SqliteStore) -> None:
     """SQLITE_FULL proper, which a write that meets ENOSPC gives."""
     assert store._writer is not None
