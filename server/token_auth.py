@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
-from fnmatch import fnmatchcase
+from dataclasses import field
 from typing import Annotated, Any
 
-import orjson
-
-from ..framework import Engine, Field, NoParams, Params, Response, delete, list_, read, update
+from ..framework import Field, NoParams, Params, Response, list_, read, update
 from ..framework.clock import rfc3339
-from ..framework.errors import InvalidRequest, MultipleErrors, NotFound, PermissionDenied
-from ..framework.storage import ReadView
-from ..framework.wire import COMMA_STRINGS, PAIRS, STRINGS, parse_duration
+from ..framework.errors import InvalidRequest, MultipleErrors, PermissionDenied
+from ..framework.wire import PAIRS, SECONDS, STRINGS, Wire, parse_duration
 from .policies import RESERVED, normalise
 from .request import CoreRequest
-from .tokens import BATCH_PREFIX, SERVICE_PREFIX, TokenEntry, network
+from .token_roles import Role, TokenRoles, lesser, matches, shown_cidrs
+from .tokens import BATCH_PREFIX, SERVICE_PREFIX, TokenEntry
 from .ttl import grant
 
-_TYPES = ("", "service", "batch", "default-service", "default-batch")
-_SUFFIX = re.compile(r"\w[\w.-]+\w", re.ASCII)
-_META_LIMIT = 64
+_INCREMENT = Field("How long it is to live from now; 0 gives what it was last given.", SECONDS)
+
+
+def _token_text(raw: Any) -> str:
+    if not isinstance(raw, str):
+        raise PermissionDenied("invalid token")
+    return raw
+
+
+def _no_text() -> str:
+    raise PermissionDenied("invalid token")
 
 
 class TokenParams(Params):
-    token: Annotated[str, Field("The token.", sensitive=True)] = ""
+    token: Annotated[
+        str, Field("The token.", Wire("string", {"type": "string"}, _token_text, _no_text), sensitive=True)
+    ] = ""
 
 
 class AccessorParams(Params):
@@ -34,11 +41,11 @@ class AccessorParams(Params):
 
 
 class RenewParams(TokenParams):
-    increment: Annotated[str, Field("How long it is to live from now; empty takes its own default.")] = ""
+    increment: Annotated[int, _INCREMENT] = 0
 
 
 class RenewAccessorParams(AccessorParams):
-    increment: Annotated[str, Field("How long it is to live from now; empty takes its own default.")] = ""
+    increment: Annotated[int, _INCREMENT] = 0
 
 
 class CreateParams(Params):
@@ -66,79 +73,7 @@ class RoleCreateParams(CreateParams):
     role_name: Annotated[str, Field("Name of the token role.")]
 
 
-class RoleName(Params):
-    role_name: Annotated[str, Field("Name of the token role.")]
-
-
-class RoleParams(RoleName):
-    allowed_policies: Annotated[list[str], Field("Policies its tokens may have.")] = field(default_factory=list)
-    allowed_policies_glob: Annotated[list[str], Field("Patterns of policies its tokens may have.")] = field(
-        default_factory=list
-    )
-    disallowed_policies: Annotated[list[str], Field("Policies its tokens may not have.")] = field(default_factory=list)
-    disallowed_policies_glob: Annotated[list[str], Field("Patterns of policies its tokens may not have.")] = field(
-        default_factory=list
-    )
-    orphan: Annotated[bool, Field("Whether its tokens are orphans.")] = False
-    renewable: Annotated[bool, Field("Whether its tokens can be renewed.")] = True
-    path_suffix: Annotated[str, Field("Put behind the path of its tokens, for revoking by prefix.")] = ""
-    allowed_entity_aliases: Annotated[list[str], Field("Entity aliases its tokens may be bound to.")] = field(
-        default_factory=list
-    )
-    token_explicit_max_ttl: Annotated[str, Field("Longest life of its tokens.", aliases=("explicit_max_ttl",))] = ""
-    token_period: Annotated[str, Field("Make its tokens periodic.", aliases=("period",))] = ""
-    token_bound_cidrs: Annotated[
-        list[str], Field("Where its tokens may be used from.", COMMA_STRINGS, aliases=("bound_cidrs",))
-    ] = field(default_factory=list)
-    token_num_uses: Annotated[int, Field("How often its tokens can be used; 0 is without limit.")] = 0
-    token_no_default_policy: Annotated[bool, Field("Leave the default policy out.")] = False
-    token_type: Annotated[str, Field("Kind of its tokens.")] = "default-service"
-
-
-@dataclass(frozen=True, slots=True)
-class Role:
-    """A token role as stored; lifetimes in seconds."""
-
-    name: str
-    allowed_policies: tuple[str, ...] = ()
-    allowed_policies_glob: tuple[str, ...] = ()
-    disallowed_policies: tuple[str, ...] = ()
-    disallowed_policies_glob: tuple[str, ...] = ()
-    orphan: bool = False
-    renewable: bool = True
-    path_suffix: str = ""
-    allowed_entity_aliases: tuple[str, ...] | None = None
-    token_explicit_max_ttl: int = 0
-    token_period: int = 0
-    token_bound_cidrs: tuple[str, ...] = ()
-    token_num_uses: int = 0
-    token_no_default_policy: bool = False
-    token_type: str = "default-service"
-
-    @classmethod
-    def load(cls, raw: bytes) -> Role:
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in orjson.loads(raw).items()}
-        return cls(**values)
-
-    def wire(self) -> dict[str, Any]:
-        shown = {f.name: getattr(self, f.name) for f in fields(self)}
-        shown |= {"period": self.token_period, "explicit_max_ttl": self.token_explicit_max_ttl}
-        for name in ("token_bound_cidrs", "token_num_uses"):
-            if not shown[name]:
-                del shown[name]
-        return shown
-
-    @property
-    def restricts(self) -> bool:
-        return bool(
-            self.allowed_policies
-            or self.allowed_policies_glob
-            or self.disallowed_policies
-            or self.disallowed_policies_glob
-        )
-
-
-class TokenAuth(Engine):
+class TokenAuth(TokenRoles):
     """Token-based credentials: every other login ends in a token of this method."""
 
     # Creation
@@ -156,7 +91,7 @@ class TokenAuth(Engine):
     @update("create/{role_name}")
     async def create_with_role(self, req: CoreRequest, p: RoleCreateParams) -> Response:
         """Create a token by the rules of a token role."""
-        role = await self._role(req.storage, p.role_name)
+        role = await self.role(req.storage, p.role_name)
         if role is None:
             raise InvalidRequest(f"unknown role {p.role_name}")
         return await self._create(req, p, role, orphan=role.orphan)
@@ -172,46 +107,59 @@ class TokenAuth(Engine):
             raise InvalidRequest("number of uses cannot be negative")
         if p.id:
             _check_id(p.id, sudo)
-        if p.no_parent:
+        if p.no_parent and role is None:  # a role says itself whether its tokens are orphans
             if not sudo:
                 raise InvalidRequest("root or sudo privileges required to create orphan token")
             orphan = True
         if p.entity_alias:
-            if role is None:
-                raise InvalidRequest("'entity_alias' is only allowed in combination with token role")
-            raise InvalidRequest(f"invalid 'entity_alias' value: role {role.name} allows no entity aliases")
+            _check_alias(p.entity_alias, role)
         kind = _kind(p, role)
         period, explicit_max, ttl = (_seconds(p, name) for name in ("period", "explicit_max_ttl", "ttl"))
         ttl = ttl or _seconds(p, "lease")
         if period and not sudo:
             raise InvalidRequest("root or sudo privileges required to create periodic token")
+        num_uses, warnings = p.num_uses, list[str]()
+        if kind == "batch":
+            _check_batch(num_uses=num_uses, period=period, explicit_max_ttl=explicit_max)
         if role is not None:
-            period = role.token_period or period
-            explicit_max = min(filter(None, (role.token_explicit_max_ttl, explicit_max)), default=0)
+            for name, ours, theirs in (
+                ("Explicit max TTL", explicit_max, role.token_explicit_max_ttl),
+                ("Period", period, role.token_period),
+            ):
+                if ours and theirs:
+                    warnings.append(
+                        f"{name} specified both during creation call and in role; using the lesser value of "
+                        f"{min(ours, theirs)} seconds"
+                    )
+            explicit_max = lesser(explicit_max, role.token_explicit_max_ttl)
+            period = lesser(period, role.token_period)
+            num_uses = lesser(num_uses, role.token_num_uses)
         policies = _policies(p, role, parent, sudo)
         if kind == "batch":
-            _check_batch(p, policies, period, explicit_max)
+            if "root" in policies:
+                raise InvalidRequest("batch tokens cannot be root tokens")
+            _check_batch(num_uses=num_uses)  # nobody would count them
         default, maximum = req.node.ttls("auth/token/")
-        warnings: list[str] = []
         if "root" in policies and not (ttl or period or explicit_max):
             if parent.expire_time:
                 raise InvalidRequest("expiring root tokens cannot create non-expiring root tokens")
         else:
             life = grant(wanted=ttl, default=default, system_max=maximum, explicit_max=explicit_max, period=period,
                          start=now, now=now)  # fmt: skip
-            ttl, warnings = life.ttl, life.warnings
+            ttl = life.ttl
+            warnings += life.warnings
         entry = TokenEntry(
             accessor="",
             policies=policies,
-            path=_path(role),
+            path=_path(req, role),
             creation_time=now,
             parent="" if orphan else parent.key,
             display_name=_display_name(p.display_name),
             meta=p.meta,
-            num_uses=role.token_num_uses if role and role.token_num_uses and not p.num_uses else p.num_uses,
+            num_uses=num_uses,
             creation_ttl=ttl,
-            explicit_max_ttl=explicit_max,
-            period=period,
+            explicit_max_ttl=explicit_max if kind == "service" else 0,
+            period=period if kind == "service" else 0,
             renewable=bool(ttl) and p.renewable and (role is None or role.renewable) and kind == "service",
             type=kind,
             bound_cidrs=role.token_bound_cidrs if role and "root" not in policies else (),
@@ -280,7 +228,7 @@ class TokenAuth(Engine):
         if entry.role:
             shown["role"] = entry.role
         if entry.bound_cidrs:
-            shown["bound_cidrs"] = entry.bound_cidrs
+            shown["bound_cidrs"] = shown_cidrs(entry.bound_cidrs)
         return shown
 
     # Renewal
@@ -302,7 +250,7 @@ class TokenAuth(Engine):
         """Renew a token by its accessor."""
         return await self._renew(req, await self._by_accessor(req, p), "", p.increment)
 
-    async def _renew(self, req: CoreRequest, entry: TokenEntry | None, text: str, increment: str) -> Response:
+    async def _renew(self, req: CoreRequest, entry: TokenEntry | None, text: str, increment: int) -> Response:
         if entry is None:
             raise InvalidRequest("token not found")
         if entry.type == "batch":
@@ -311,15 +259,17 @@ class TokenAuth(Engine):
             raise InvalidRequest("lease is not renewable")
         period, explicit_max = entry.period, entry.explicit_max_ttl
         if entry.role:
-            role = await self._role(req.storage, entry.role)
+            role = await self.role(req.storage, entry.role)
             if role is None:
                 raise InvalidRequest(f'original token role "{entry.role}" could not be found, not renewing')
-            period = role.token_period or period
-            explicit_max = min(filter(None, (role.token_explicit_max_ttl, explicit_max)), default=0)
+            period = lesser(period, role.token_period)
+            explicit_max = lesser(explicit_max, role.token_explicit_max_ttl)
         now = self.clock.time()
         _, maximum = req.node.ttls("auth/token/")
-        life = grant(wanted=_duration("increment", increment), default=entry.creation_ttl, system_max=maximum,
+        life = grant(wanted=increment, default=entry.granted, system_max=maximum,
                      explicit_max=explicit_max, period=period, start=entry.creation_time, now=now)  # fmt: skip
+        if life.ttl <= 0:
+            raise InvalidRequest("past the max TTL, cannot renew")
         entry = req.node.tokens.extend(req.root, entry, life.ttl, now)
         return Response(auth=auth_wire(entry, text, life.ttl), warnings=life.warnings)
 
@@ -350,11 +300,13 @@ class TokenAuth(Engine):
         await req.node.tokens.revoke(req.root, entry.key)
         return None
 
-    @update("revoke-orphan", sudo=True)
+    @update("revoke-orphan")
     async def revoke_orphan(self, req: CoreRequest, p: TokenParams) -> None:
-        """Revoke a token and make orphans of its children."""
+        """Revoke a token and make orphans of its children. Needs sudo."""
         if not p.token:
             raise InvalidRequest("missing token ID")
+        if not req.permissions.allow("update", req.incoming.path, data=req.data).sudo:
+            raise InvalidRequest("root or sudo privileges required to revoke and orphan")
         _refuse_batch(p.token)
         tokens = req.node.tokens
         if not await tokens.revoke(req.root, tokens.hash(p.token), spare_children=True):
@@ -380,56 +332,6 @@ class TokenAuth(Engine):
             raise MultipleErrors("invalid accessor")
         return entry
 
-    # Roles
-
-    @list_("roles")
-    async def list_roles(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
-        """List the token roles."""
-        names = await req.storage.list("roles/")
-        if not names:
-            raise NotFound
-        return {"keys": names}
-
-    @read("roles/{role_name}")
-    async def read_role(self, req: CoreRequest, p: RoleName) -> dict[str, Any]:
-        """Show a token role."""
-        role = await self._role(req.storage, p.role_name)
-        if role is None:
-            raise NotFound
-        return role.wire()
-
-    @update("roles/{role_name}", exists="role_exists")
-    async def write_role(self, req: CoreRequest, p: RoleParams) -> Response | None:
-        """Create or change a token role; only the fields given are changed."""
-        role = await self._role(req.storage, p.role_name) or Role(p.role_name)
-        changes: dict[str, Any] = {}
-        for name in p.given - {"role_name"}:
-            value = getattr(p, name)
-            if name in ("token_explicit_max_ttl", "token_period"):
-                value = _duration(name, value)
-            changes[name] = tuple(value) if isinstance(value, list) else value
-        role = replace(role, **changes)
-        _check_role(role)
-        req.storage.put(f"roles/{p.role_name}", orjson.dumps(role))
-        warnings = [
-            f"Both 'token_{name}' and deprecated '{name}' value supplied, ignoring the deprecated value"
-            for name in ("bound_cidrs", "explicit_max_ttl", "period")
-            if name in req.data and f"token_{name}" in req.data
-        ]
-        return Response(warnings=warnings) if warnings else None
-
-    async def role_exists(self, req: CoreRequest, p: RoleParams) -> bool:
-        return await self._role(req.storage, p.role_name) is not None
-
-    @delete("roles/{role_name}")
-    async def delete_role(self, req: CoreRequest, p: RoleName) -> None:
-        """Delete a token role; tokens made with it live on, and cannot be renewed."""
-        req.storage.delete(f"roles/{p.role_name}")
-
-    async def _role(self, storage: ReadView, name: str) -> Role | None:
-        raw = await storage.get(f"roles/{name}")
-        return None if raw is None else Role.load(raw)
-
 
 def auth_wire(entry: TokenEntry, text: str, ttl: int | None = None) -> dict[str, Any]:
     """The ``auth`` object of an answer that gives or renews a token."""
@@ -449,18 +351,14 @@ def auth_wire(entry: TokenEntry, text: str, ttl: int | None = None) -> dict[str,
     }
 
 
-def _duration(name: str, text: str) -> int:
+def _seconds(p: CreateParams, name: str) -> int:
     try:
-        seconds = parse_duration(text)
+        seconds = parse_duration(getattr(p, name))
     except ValueError as error:
         raise InvalidRequest(f"error parsing {name}: {error}") from None
     if seconds < 0:
         raise InvalidRequest(f"{name} must be positive")
     return int(seconds)
-
-
-def _seconds(p: CreateParams, name: str) -> int:
-    return _duration(name, getattr(p, name))
 
 
 def _check_id(text: str, sudo: bool) -> None:
@@ -485,10 +383,16 @@ def _kind(p: CreateParams, role: Role | None) -> str:
     return p.type or default
 
 
-def _check_batch(p: CreateParams, policies: Sequence[str], period: int, explicit_max: int) -> None:
-    if "root" in policies:
-        raise InvalidRequest("batch tokens cannot be root tokens")
-    for name, value in (("num_uses", p.num_uses), ("period", period), ("explicit_max_ttl", explicit_max)):
+def _check_alias(alias: str, role: Role | None) -> None:
+    if role is None:
+        raise InvalidRequest("'entity_alias' is only allowed in combination with token role")
+    if not matches(alias.lower(), (), role.allowed_entity_aliases or ()):
+        raise InvalidRequest("invalid 'entity_alias' value")
+    raise InvalidRequest("entity aliases need the identity engine, which this server does not have")
+
+
+def _check_batch(**limits: int) -> None:
+    for name, value in limits.items():
         if value:
             raise InvalidRequest(f'batch tokens cannot have "{name}" set')
 
@@ -513,13 +417,13 @@ def _policies(p: CreateParams, role: Role | None, parent: TokenEntry, sudo: bool
 
 
 def _role_policies(p: CreateParams, role: Role, parent: TokenEntry, default: bool) -> tuple[str, ...]:
-    default = default and not _matches("default", role.disallowed_policies, role.disallowed_policies_glob)
+    default = default and not matches("default", role.disallowed_policies, role.disallowed_policies_glob)
     if role.allowed_policies or role.allowed_policies_glob:
         allowed = normalise(role.allowed_policies, default=default)
         chosen = (
             normalise(p.policies, default=default) if p.policies else normalise(role.allowed_policies, default=default)
         )
-        if p.policies and not all(_matches(name, allowed, role.allowed_policies_glob) for name in chosen):
+        if p.policies and not all(matches(name, allowed, role.allowed_policies_glob) for name in chosen):
             raise InvalidRequest(
                 f"token policies ({_quoted(chosen)}) must be subset of the role's allowed policies "
                 f"({_quoted(allowed)}) or glob policies ({_quoted(role.allowed_policies_glob)})"
@@ -529,50 +433,23 @@ def _role_policies(p: CreateParams, role: Role, parent: TokenEntry, default: boo
     else:
         chosen = normalise(p.policies or parent.policies, default=default)
     for name in chosen:
-        if _matches(name, role.disallowed_policies, role.disallowed_policies_glob):
+        if matches(name, role.disallowed_policies, role.disallowed_policies_glob):
             raise InvalidRequest(f'token policy "{name}" is disallowed by this role')
     return chosen
-
-
-def _matches(name: str, names: Sequence[str], globs: Sequence[str]) -> bool:
-    return name in names or any(fnmatchcase(name, re.sub(r"([\[?])", r"[\1]", glob)) for glob in globs)
 
 
 def _quoted(names: Sequence[str]) -> str:
     return "[" + " ".join(f'"{name}"' for name in names) + "]"
 
 
-def _path(role: Role | None) -> str:
-    if role is None:
-        return "auth/token/create"
-    return f"auth/token/create/{role.name}" + (f"/{role.path_suffix}" if role.path_suffix else "")
+def _path(req: CoreRequest, role: Role | None) -> str:
+    return req.incoming.path + (f"/{role.path_suffix}" if role and role.path_suffix else "")
 
 
 def _display_name(raw: str) -> str:
-    name = re.sub(r"[^a-zA-Z0-9-]", "-", raw).strip("-")[:255]
-    return f"token-{name}" if name else "token"
+    return re.sub(r"[^a-zA-Z0-9-]", "-", f"token-{raw[:255]}").removesuffix("-")
 
 
 def _refuse_batch(text: str) -> None:
     if text.startswith(BATCH_PREFIX):
         raise InvalidRequest("batch tokens cannot be revoked")
-
-
-def _check_role(role: Role) -> None:
-    if role.token_type not in _TYPES:
-        raise InvalidRequest(f"invalid 'token_type' value \"{role.token_type[:64]}\"")
-    if role.path_suffix and not _SUFFIX.fullmatch(role.path_suffix):
-        raise InvalidRequest("given role path suffix contains invalid characters; must match \\w[\\w-.]+\\w")
-    if role.token_num_uses < 0:
-        raise InvalidRequest("'token_num_uses' cannot be negative")
-    for cidr in role.token_bound_cidrs:
-        try:
-            network(cidr)
-        except ValueError:
-            raise InvalidRequest(f"error parsing bound_cidrs: {cidr[:64]!r} is not an address or CIDR block") from None
-    if role.token_type == "batch":
-        if not role.orphan:
-            raise InvalidRequest("'token_type' cannot be 'batch' when role is set to generate non-orphan tokens")
-        for name in ("token_period", "token_explicit_max_ttl", "token_num_uses"):
-            if getattr(role, name):
-                raise InvalidRequest(f"'token_type' cannot be 'batch' when {name!r} is set")

@@ -72,6 +72,11 @@ class TokenEntry:
     def cubbyhole(self) -> str:
         return self.key
 
+    @property
+    def granted(self) -> int:
+        """Seconds it was given at its creation or last renewal."""
+        return round(self.expire_time - (self.last_renewal or self.creation_time)) if self.expire_time else 0
+
     def ttl(self, now: float) -> int:
         """Seconds left; 0 for a token that does not expire."""
         return max(0, int(self.expire_time - now)) if self.expire_time else 0

@@ -29,27 +29,23 @@ def grant(
     start: float,
     now: float,
 ) -> Lifetime:
-    """How long a lease may live from ``now`` on, at its creation (``start == now``) or renewal.
+    """How long a lease may live from ``now`` on, at its creation (``start == now``) or renewal; 0: no longer.
 
     ``wanted`` is what the client asks, ``default`` what it gets otherwise. A periodic lease lives
     ``period`` from each renewal, whatever its age; only ``explicit_max`` bounds it.
     """
     warnings: list[str] = []
+    limit = effective_max(system_max, max_ttl, explicit_max)
     if period > 0:
-        ttl = period
-        limit = effective_max(system_max, explicit_max)
         if period > limit:
             warnings.append(_capped("period", "period value", period, limit))
-            ttl = limit
-        if explicit_max > 0:
-            ttl = min(ttl, _remaining(start, explicit_max, now))
-        return Lifetime(ttl, warnings)
-    ttl = wanted or default
-    limit = effective_max(system_max, max_ttl, explicit_max)
-    remaining = _remaining(start, limit, now)
+        ttl = min(period, limit)
+        remaining = _remaining(start, explicit_max, now) if explicit_max > 0 else ttl
+    else:
+        ttl = wanted or default
+        remaining = _remaining(start, limit, now)
     if ttl > remaining:
-        if wanted > remaining:
-            warnings.append(_capped("TTL", "TTL value", ttl, limit))
+        warnings.append(_capped("TTL", "TTL value", ttl, remaining))
         ttl = remaining
     return Lifetime(ttl, warnings)
 
