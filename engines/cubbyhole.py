@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import orjson
 
 from ..framework.engine import Engine
-from ..framework.errors import InvalidRequest, NotFound
+from ..framework.errors import InvalidRequest, MultipleErrors, NotFound
 from ..framework.jsontext import dumps
 from ..framework.messages import Request
 from ..framework.params import Field, Params
@@ -57,7 +57,7 @@ class Cubbyhole(Engine):
             paths.check_writable(p.path)
         key = _key(req, p.path)
         if not p.extra:
-            raise InvalidRequest("missing data fields")
+            raise MultipleErrors("missing data fields")
         req.storage.put(key, dumps(p.extra))
 
     @delete("{path:path}")
@@ -86,5 +86,5 @@ def _area(req: Request) -> str:
 def _key(req: Request, path: str) -> str:
     area = _area(req)
     if not path:
-        raise InvalidRequest("missing path")
+        raise MultipleErrors("missing path")
     return area + path

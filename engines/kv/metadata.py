@@ -68,6 +68,8 @@ class MetadataRoutes(Secrets):
     async def patch_metadata(self, req: Request, p: SecretSettings) -> Response | None:
         """Change settings of a secret by a JSON merge patch: null resets one, or removes a name of yours."""
         paths.check_writable(p.path)
+        if not p.given & _SETTINGS:
+            return None
         secret = await self.take(req.storage, p.path)
         if secret is None:
             return Response(status=404, body=b"")

@@ -72,7 +72,7 @@ class Secrets(Engine):
             if await storage.get(v1.PREFIX + path) is not None:
                 time = self._upgraded
                 only = {"1": Version(created_time=time, deletion_time="", destroyed=False)}
-                return Secret(created_time=time, updated_time=time, current_version=1, versions=only)
+                return Secret(created_time=time, updated_time=time, current_version=1, oldest_version=1, versions=only)
             raw = await storage.get(metadata_key(path))  # moved between the two reads?
         return None if raw is None else self._secrets(path, raw)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from ...framework.errors import UnsupportedOperation
+from ...framework.errors import MultipleErrors, UnsupportedOperation
 from ...framework.messages import Request, Response
 from ...framework.params import Field, Params
 from ...framework.routes import delete, list_, patch, read, scan, update
@@ -45,7 +45,7 @@ class KvV2(ConfigRoutes, DataRoutes, MetadataRoutes, VersionRoutes):
         first, slash, _ = p.path.partition("/")
         listing = req.op in ("list", "scan")
         if (first in _FOLDERS and (slash or listing)) or (p.path == "config" and not listing):
-            raise UnsupportedOperation
+            raise UnsupportedOperation(MultipleErrors("unsupported operation").args[0])
         if p.path in _WRITTEN:
             hint = "Non-listing operations on the root of a K/V v2 mount are not supported."
         else:

@@ -88,7 +88,8 @@ async def test_batch_tokens_have_none(cubbyhole, op, known):
 async def test_bad_requests_answer_as_vault_does(cubbyhole, op, path, body, status, message):
     with pytest.raises(CaveauError) as error:
         await cubbyhole(op, path, body)
-    assert (error.value.status, str(error.value)) == (status, message)
+    assert error.value.status == status
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize("op", ["scan", "patch"])
