@@ -354,8 +354,6 @@ login bad
 login root x
 login -
 login -token-only root
-login -field=accessor root
-login -method=userpass -field=token_policies username=ann password=pw
 login -method=userpass -path=nosuch username=ann password=pw
 """
 
@@ -364,6 +362,9 @@ namespace delete zz
 version-history
 version-history -format=json
 login -method=userpass -format=json -no-store username=ann password=pw
+login -method=userpass -field=token_policies username=ann password=pw
+login -field=token_policies root
+login -field=zz root
 kv
 kv zz
 zz
