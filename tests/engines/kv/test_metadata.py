@@ -209,8 +209,9 @@ async def test_check_and_set_of_metadata_required_by_the_mount_or_the_secret(kv2
 @pytest.mark.parametrize("name", ["cas_required", "metadata_cas_required"])
 async def test_what_the_mount_mandates_cannot_be_switched_off(kv2, op, name):
     await kv2("update", "metadata/a", max_versions=1)
+    assert (await kv2(op, "metadata/a", {name: False, "metadata_cas": 1})).warnings == []
     await kv2("update", "config", {name: True})
-    answer = await kv2(op, "metadata/a", {name: False, "metadata_cas": 1})
+    answer = await kv2(op, "metadata/a", {name: False, "metadata_cas": 2})
     assert answer.warnings == [f'"{name}" set to false, but is mandated by backend config. This value will be ignored.']
 
 
