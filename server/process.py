@@ -274,6 +274,7 @@ class _Process:
             ) != listener.config.custom_response_headers:
                 listener.config = replace(listener.config, custom_response_headers=headers)
                 listener.use(Edge(core, listener.config).handle)
+        _log.info("reloaded")
         _notify("READY=1")
 
     def reread(self) -> ServerConfig:

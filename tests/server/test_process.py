@@ -237,6 +237,7 @@ def test_sighup_reloads_certificates_level_headers_and_log_file(start, tmp_path,
     reload()
     run.wait_for(lambda: get(port, "/v1/sys/seal-status", context=context)[2].get("X-Test") == "yes")
     assert serial() == fresh.serial
+    run.wait_for(lambda: "[INFO]  process: reloaded" in run.log)  # the file's level wins over -log-level=error
     assert log_file.exists()
     pair.cert.write_text("rubbish")
     (tmp_path / "server.hcl").write_text("mistake = 1")
