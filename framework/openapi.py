@@ -10,11 +10,14 @@ from .params import Spec
 from .routes import METHODS, Route
 
 
-def paths(engine: type[Engine], prefix: str, tag: str) -> dict[str, Any]:
-    """OpenAPI path items of ``engine`` mounted at ``prefix`` (no slash in front; ``/`` at the end)."""
+def paths(engine: type[Engine], prefix: str, tag: str, only: str | None = None) -> dict[str, Any]:
+    """OpenAPI path items of ``engine`` mounted at ``prefix`` (no slash in front; ``/`` at the end).
+
+    ``only``: a path below the mount; the items are then those that serve it.
+    """
     items: dict[str, Any] = {}
     for route in engine.routes:
-        if route.hidden:
+        if route.hidden or (only is not None and not route.regex.fullmatch(only)):
             continue
         for path in route.openapi_paths():
             captured = re.findall(r"\{(\w+)\}", path)

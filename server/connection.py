@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
@@ -27,6 +27,8 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 MAX_FIELD = 32 << 10
 """Longest request line and longest header, in bytes. Tokens and JWTs are the long ones."""
 MAX_HEADERS = 128
+HSTS = "max-age=31536000; includeSubDomains"
+"""Of every answer (RFC 6797): browsers heed it over TLS only."""
 
 
 class Connection(RequestHandler):
@@ -106,6 +108,8 @@ class Connection(RequestHandler):
         """Answer what is no HTTP, and what the handler failed to answer. Bytes of the request are not repeated."""
         if status == 400 and isinstance(exc, LineTooLong):
             status, text = 431, "request line or header is too long"
+        elif status == 400 and isinstance(exc, BadHttpMethod):
+            status, text = 405, ""
         elif status == 400:
             text = "malformed HTTP request"
         else:
@@ -125,8 +129,13 @@ def _header_limit(limits: ListenerConfig) -> float:
 def error_response(status: int, text: str) -> web.Response:
     return web.Response(
         status=status,
-        body=orjson.dumps({"errors": [text]}) + b"\n",
-        headers={"Content-Type": "application/json", "Cache-Control": "no-store", "Server": "Caveau"},
+        body=orjson.dumps({"errors": [text] if text else []}) + b"\n",
+        headers={
+            "Content-Type": "application/json",
+            "Cache-Control": "no-store",
+            "Strict-Transport-Security": HSTS,
+            "Server": "Caveau",
+        },
     )
 
 

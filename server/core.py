@@ -15,7 +15,7 @@ import orjson
 from .. import VAULT_VERSION
 from ..framework import Context, Engine, Response
 from ..framework.clock import Clock, SystemClock
-from ..framework.errors import Sealed, Unavailable
+from ..framework.errors import Sealed, Unavailable, UnsupportedOperation
 from ..framework.storage import Physical
 from ..storage.barrier import Barrier
 from ..storage.seals import Seal
@@ -78,7 +78,10 @@ class Core:
         }
         self._pipeline: Pipeline | None = None
         self._system = System(Context("sys/", clock=self.clock), self)
-        self._open_while_sealed = frozenset(f"sys/{r.template}" for r in System.routes if r.sealed)
+        self._always_open: dict[str, set[str]] = {}  # path -> the operations it has
+        for route in System.routes:
+            if route.sealed:
+                self._always_open.setdefault(f"sys/{route.template}", set()).add(route.op)
         self._maintenance: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -93,27 +96,30 @@ class Core:
     def sealed(self) -> bool:
         return self.node is None
 
-    def check_open(self, path: str) -> None:
-        """Raise Sealed unless ``path`` can be answered now."""
-        if self.node is None and path not in self._open_while_sealed:
+    def check_open(self, op: str, path: str) -> None:
+        """Raise Sealed unless ``path`` can be answered now.
+
+        A path that can be answered always has its operations and no others: raises UnsupportedOperation,
+        whoever asks, because no policy is consulted for it.
+        """
+        ops = self._always_open.get(path.rstrip("/") if op in ("list", "scan") else path)
+        if ops is not None and op not in ops and op != "help":
+            raise UnsupportedOperation("")
+        if self.node is None and (ops is None or op == "help"):
             raise Sealed
 
     async def handle(self, incoming: Incoming) -> Response:
         """Answer a request; raises CaveauError."""
         if self._pipeline is not None:
             return await self._pipeline.answer(incoming)
-        self.check_open(incoming.path)
+        self.check_open(incoming.op, incoming.path)
         op = "update" if incoming.op == "create" else incoming.op
         path = incoming.path.removeprefix("sys/")
         route, captures = System.match(op, path)
-        if not route.sealed:
-            raise Sealed
-        params, warnings = route.params.load(incoming.data, captures)
+        params, _ = route.params.load(incoming.data, captures)
         request = CoreRequest(op, path, _NoStorage(), incoming.data, incoming.id, "sys/", incoming=incoming)
         answer = await getattr(self._system, route.handler)(request, params)
-        response: Response = answer if isinstance(answer, Response) else Response(data=answer)
-        response.warnings = [*warnings, *response.warnings]
-        return response
+        return answer if isinstance(answer, Response) else Response(data=answer)
 
     async def dev_init(self, root_token: str = "") -> tuple[str, str]:
         """Initialize with one key, unseal, and mount KV v2 at ``secret/``: ``server -dev``.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import logging
 import os
 import posixpath
+import re
 import urllib.parse
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -22,6 +26,7 @@ from ..framework.errors import (
     UnsupportedOperation,
 )
 from ..framework.wire import parse_bool, parse_duration
+from .connection import HSTS
 from .cors import METHODS
 from .envelope import envelope, is_empty
 from .forwarded import client_address, client_certificate
@@ -45,11 +50,13 @@ _MERGE_PATCH = "application/merge-patch+json"
 _COMMON = {
     "Content-Type": "application/json",
     "Cache-Control": "no-store",
-    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+    "Strict-Transport-Security": HSTS,
     "X-Content-Type-Options": "nosniff",
     "Server": "Caveau",
 }
 _ROOT_NAMESPACE = frozenset({"", "/", "root", "root/"})
+_INCONSISTENT = frozenset({"", "fail", "forward-active-node"})
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
 class Edge:
@@ -111,7 +118,7 @@ class Edge:
         raw_path, _, query = request.raw_path.partition("?")
         path = _path(raw_path)
         if path is None:
-            return _redirect(raw_path, query)
+            return _redirect(request.method, raw_path, query)
         method, headers = request.method, request.headers
         op = _OPS.get(method)
         if op is None:
@@ -121,13 +128,13 @@ class Edge:
         data: dict[str, Any] = {}
         if query:
             data = _query(query)
-            if op == "read":
+            if data.pop("help", ""):
+                op = "help"
+            elif op == "read":
                 op = _read_flavour(data)
-            else:
-                data.pop("help", None)
         if op in ("list", "scan") and not path.endswith("/"):
             path += "/"
-        self._core.check_open(path)
+        self._core.check_open(op, path)
         if method in _WITH_BODY:
             data = await self._body(request, method)
         if (namespace := headers.get("X-Vault-Namespace")) is not None and namespace not in _ROOT_NAMESPACE:
@@ -136,6 +143,7 @@ class Edge:
         if not token and (authorization := headers.get("Authorization")) is not None:
             scheme, _, credentials = authorization.partition(" ")
             token = credentials if scheme == "Bearer" else ""
+        _check_consistency(headers)
         wrap_ttl = headers.get("X-Vault-Wrap-TTL")
         return Incoming(
             request_id,
@@ -209,17 +217,22 @@ def _path(raw: str) -> str | None:
             raise InvalidRequest("the path is not valid UTF-8") from None
         if ".." in path and ".." in path.split("/"):
             raise InvalidRequest("relative paths not supported")
-    if not path.isprintable() and any(ord(c) < 32 or ord(c) == 127 for c in path):
-        raise InvalidRequest("" if "\0" in path else "the path has control characters")
+    if not path.isprintable():
+        raise InvalidRequest("the path has characters that cannot be printed")
     return path
 
 
-def _redirect(raw: str, query: str) -> web.Response:
+def _redirect(method: str, raw: str, query: str) -> web.Response:
     clean = "/ui/" if raw == "/" else "/" + posixpath.normpath(raw).lstrip("/")
     if raw.endswith("/") and not clean.endswith("/"):
         clean += "/"
     location = f"{clean}?{query}" if query else clean
-    return web.Response(status=307, headers=_COMMON | {"Location": location})
+    headers = _COMMON | {"Location": location}
+    if method != "GET":
+        return web.Response(status=307, headers=headers)
+    headers["Content-Type"] = "text/html; charset=utf-8"
+    note = f'<a href="{html.escape(location)}">Temporary Redirect</a>.\n\n'
+    return web.Response(status=307, headers=headers, body=note.encode("utf-8", "surrogateescape"))
 
 
 def _query(query: str) -> dict[str, Any]:
@@ -231,22 +244,23 @@ def _query(query: str) -> dict[str, Any]:
 
 
 def _form(raw: bytes) -> dict[str, Any]:
+    """The fields of a form (URL standard, section 5.1), those given repeatedly joined with commas."""
     try:
+        if b";" in raw or _BROKEN_ESCAPE.search(raw):  # which one server reads this way, another that way
+            raise ValueError
         values = urllib.parse.parse_qs(raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=10_000)
     except ValueError:
-        raise InvalidRequest("the form is not valid: at most 10000 fields, in UTF-8") from None
+        raise InvalidRequest("error parsing form data") from None
     return {key: ",".join(value) for key, value in values.items()}
 
 
 def _read_flavour(data: dict[str, Any]) -> str:
-    """What a GET asks for by its query: list, scan, help or read. The flags are taken out of ``data``."""
-    flags = {flag: data.pop(flag) for flag in ("list", "scan", "help") if flag in data}
+    """What a GET asks for by its query: list, scan or read. The flags are taken out of ``data``."""
+    flags = {flag: data.pop(flag) for flag in ("list", "scan") if flag in data}
     for flag, raw in flags.items():
         try:
             wanted = parse_bool(raw[0] if isinstance(raw, list) else raw)
         except ValueError:
-            if flag == "help":
-                continue
             raise InvalidRequest("") from None
         if wanted:
             return flag
@@ -259,8 +273,22 @@ def _wrap_seconds(text: str) -> float:
     except ValueError as error:
         raise InvalidRequest(f"error parsing X-Vault-Wrap-TTL header: {error}") from None
     if seconds < 0:
-        raise InvalidRequest("error parsing X-Vault-Wrap-TTL header: the duration is negative")
+        raise InvalidRequest("error parsing X-Vault-Wrap-TTL header: requested wrap ttl cannot be negative")
     return seconds
+
+
+def _check_consistency(headers: Mapping[str, str]) -> None:
+    """Refuse what cannot be an index of the store, or a wish for when a node is behind it.
+
+    A node that answers alone is never behind, so there is nothing else to do.
+    """
+    if index := headers.get("X-Vault-Index"):
+        try:
+            jsontext.loads(base64.b64decode(index, validate=True))
+        except ValueError:
+            raise InvalidRequest('failed to decode "X-Vault-Index"') from None
+    if headers.get("X-Vault-Inconsistent", "") not in _INCONSISTENT:
+        raise InvalidRequest('unknown value for "X-Vault-Inconsistent" header')
 
 
 def _render(response: Response, request_id: str) -> web.Response:

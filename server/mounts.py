@@ -78,6 +78,11 @@ class MountEntry:
         """Where the entry itself is, within its namespace."""
         return f"core/{self.table}/{self.uuid}"
 
+    @property
+    def tag(self) -> str:
+        """What API descriptions group its operations under."""
+        return "system" if self.type == "system" else "auth" if self.table == "auth" else "secrets"
+
     def dump(self) -> bytes:
         return orjson.dumps(self)
 
@@ -143,13 +148,6 @@ class Router:
             end = path.find("/", end + 1)
         mount = mounts.get(path + "/")  # "secret" means "secret/"
         return None if mount is None else (mount, "")
-
-    def clash(self, point: str) -> str | None:
-        """The mount point that stands in the way of a new mount at ``point``."""
-        for existing in self._mounts:
-            if existing.startswith(point) or point.startswith(existing):
-                return existing
-        return None
 
 
 def clean_path(raw: str) -> str:

@@ -10,7 +10,8 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
-from ..framework import Params, Response, View
+from .. import VAULT_VERSION
+from ..framework import Params, Response, View, openapi
 from ..framework.errors import (
     CaveauError,
     InvalidRequest,
@@ -30,6 +31,7 @@ from .tokens import TokenEntry
 from .wrapping import can_wrap, wrap
 
 _DENIED = MultipleErrors("permission denied").args[0]
+_WRITES = frozenset({"create", "update", "patch"})
 
 
 class _LimitedToken(Exception):
@@ -57,7 +59,9 @@ class Pipeline:
     async def answer(self, incoming: Incoming) -> Response:
         """The response to a request; raises CaveauError."""
         if incoming.op == "help":
-            return self._help(incoming)
+            return await self._help(incoming)
+        if incoming.op in _WRITES and incoming.path.endswith("/"):  # a folder, or a forgotten name?
+            raise InvalidRequest("cannot write to a path ending in '/'")
         found = self._node.router.match(incoming.path)
         if found is None:
             where = f'no handler for route "{incoming.path}". route entry not found.'
@@ -66,6 +70,8 @@ class Pipeline:
         try:
             route, captures = mount.engine.match(incoming.op, path)
         except (UnsupportedPath, UnsupportedOperation) as error:
+            if _is_public(mount, path):
+                raise
             problem = type(error)(MultipleErrors(str(error)).args[0])
             raise await self._refusal(incoming, problem) from None
         call = _Call(incoming, mount, path, route, captures)
@@ -158,7 +164,7 @@ class Pipeline:
         response.mount_type = mount.entry.type
         if decision is not None and decision.filter_path:
             _filter_keys(req.permissions, decision.filter_path, incoming.path, response)
-        if warnings:
+        if warnings and answer is not None:
             response.warnings = [*warnings, *response.warnings]
         if incoming.wrap_ttl and can_wrap(response):
             return await wrap(node, view, response, incoming.path, incoming.wrap_ttl, incoming.id)
@@ -173,26 +179,41 @@ class Pipeline:
     async def _refusal(self, incoming: Incoming, problem: CaveauError) -> CaveauError:
         """What a request without a route deserves: the caller learns that only where its policies reach."""
         node = self._node
-        token = await self._token(node.store, incoming) if incoming.token else None
+        token = await self._spend(incoming)
         if token is None:
             return PermissionDenied()
-        if token.num_uses:
-            async with self._one_use(incoming):
-                pass
         acl = await node.policies.acl(node.store, token.policies)
         decision = acl.allow(incoming.op, incoming.path, data=incoming.data, wrap_ttl=incoming.wrap_ttl)
         return problem if decision.allowed else PermissionDenied(_DENIED)
 
-    def _help(self, incoming: Incoming) -> Response:
+    async def _spend(self, incoming: Incoming) -> TokenEntry | None:
+        """The token of a request that reaches no engine, a use of it counted; None without a usable one."""
+        token = await self._token(self._node.store, incoming) if incoming.token else None
+        if token is not None and token.num_uses:
+            async with self._one_use(incoming):
+                pass
+        return token
+
+    async def _help(self, incoming: Incoming) -> Response:
+        """Help on a path, for every valid token: no policy is consulted."""
         found = self._node.router.match(incoming.path)
+        if (found is None or not _is_public(*found)) and await self._spend(incoming) is None:
+            raise PermissionDenied
         if found is None:
             raise UnsupportedPath(f'no handler for route "{incoming.path}". route entry not found.')
         mount, path = found
         engine = type(mount.engine)
         text = mount_help(engine) if not path else path_help(engine, path)
         if text is None:
-            raise InvalidRequest(f"no help is known for {incoming.path!r}: the mount has no such path")
-        return Response(data={"help": text, "see_also": None}, bare=True)
+            raise UnsupportedPath(MultipleErrors("unsupported path").args[0])
+        described = openapi.paths(engine, mount.point, mount.entry.tag, only=path or None)
+        document = openapi.document(described, VAULT_VERSION)
+        return Response(data={"help": text, "see_also": None, "openapi": document}, bare=True)
+
+
+def _is_public(mount: Mount, path: str) -> bool:
+    """Whether some operation on a path needs no token: what the path is, is no secret then."""
+    return any(not route.auth and route.regex.fullmatch(path) for route in mount.engine.routes)
 
 
 def _filter_keys(acl: ACL, filter_path: str, path: str, response: Response) -> None:

@@ -14,8 +14,6 @@ from ..tokens import TokenEntry
 from .base import SystemRoutes
 from .mounts import MountPath, describe
 
-_TAGS = {"mounts": "secrets", "auth": "auth"}
-
 
 class OpenApiParams(Params):
     context: Annotated[str, Field("Accepted for older clients; means nothing.")] = ""
@@ -31,15 +29,13 @@ class InternalRoutes(SystemRoutes):
         token = req.token
         shown: dict[str, dict[str, Any]] = {"secret": {}, "auth": {}}
         for mount in req.node.router:
-            kind = "auth" if mount.entry.table == "auth" else "secret"
-            if token is not None and await self._reaches(req, token, mount):
-                shown[kind][mount.entry.path] = describe(mount)
-            elif token is None and mount.entry.config.listing_visibility == "unauth":
-                shown[kind][mount.entry.path] = {
-                    "description": mount.entry.description,
-                    "options": mount.entry.options,
-                    "type": mount.entry.type,
-                }
+            entry = mount.entry
+            visible = entry.config.listing_visibility == "unauth"
+            if not visible and (token is None or not await self._reaches(req, token, mount)):
+                continue
+            kind = "auth" if entry.table == "auth" else "secret"
+            brief = {"description": entry.description, "options": entry.options, "type": entry.type}
+            shown[kind][entry.path] = brief if token is None else describe(mount)
         return shown
 
     @read("internal/ui/mounts/{path:some}", auth=False)
@@ -55,7 +51,7 @@ class InternalRoutes(SystemRoutes):
                 "preflight capability check returned 403, please ensure client's policies grant access to path "
                 f'"{where}"'
             )
-        return describe(found[0]) | {"path": found[0].point}
+        return describe(found[0]) | {"path": found[0].entry.path}
 
     @read("internal/ui/resultant-acl")
     async def resultant_acl(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
@@ -77,8 +73,8 @@ class InternalRoutes(SystemRoutes):
         items: dict[str, Any] = {}
         for mount in req.node.router:
             if mount.entry.type == "system" or (token is not None and await self._reaches(req, token, mount)):
-                tag = "system" if mount.entry.type == "system" else _TAGS[mount.entry.table]
-                items |= openapi.paths(type(mount.engine), _prefix(mount, p.generic_mount_paths), tag)
+                prefix = _prefix(mount, p.generic_mount_paths)
+                items |= openapi.paths(type(mount.engine), prefix, mount.entry.tag)
         return Response(data=openapi.document(items, VAULT_VERSION), bare=True)
 
     async def _reaches(self, req: CoreRequest, token: TokenEntry, mount: Mount) -> bool:
