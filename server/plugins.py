@@ -38,5 +38,6 @@ def is_builtin(point: EntryPoint) -> bool:
 
 def version(point: EntryPoint) -> str:
     """Version of the distribution that brought it, as Vault prints versions of plugins."""
-    release = point.dist.version if point.dist else "0.0.0"
-    return f"v{release}+builtin.caveau" if is_builtin(point) else f"v{release}"
+    if is_builtin(point):
+        return OWN_VERSION
+    return f"v{point.dist.version if point.dist else '0.0.0'}"
