@@ -1,13 +1,15 @@
-"""Certificates for tests: a CA and what it signs, as PEM files."""
+"""A server without its HTTP; certificates for tests: a CA and what it signs, as PEM files."""
 
 from __future__ import annotations
 
 import datetime
 import ipaddress
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from caveau.tests.server.harness import Server
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -70,3 +72,11 @@ def authority(tmp_path) -> Authority:
 @pytest.fixture
 def other_authority(tmp_path) -> Authority:
     return Authority(tmp_path, "other-ca")
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    """An unsealed server with ``kv-v1/`` and ``kv-v2/`` mounted."""
+    made = await Server().start(("kv-v1", "kv-v2"))
+    yield made
+    await made.core.stop()
