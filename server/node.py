@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..framework import Context, Engine, View
 from ..framework.clock import Clock
@@ -20,7 +18,7 @@ from ..storage.store import PrefixView, Store, Transaction
 from . import plugins
 from .expiry import Expiry
 from .layout import ROOT, Namespace
-from .mounts import SINGLETONS, Mount, MountEntry, Router
+from .mounts import SINGLETONS, Mount, MountConfig, MountEntry, Router
 from .passwords import PasswordPolicies
 from .policies import PolicyStore
 from .policy import builtin
@@ -71,7 +69,7 @@ class Node:
         self.passwords = PasswordPolicies(prefix)
         self.tokens: TokenStore
         self._reaper: asyncio.Task[None] | None = None
-        self._purges: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Load what is stored, and put in place what a new store lacks."""
@@ -90,13 +88,12 @@ class Node:
 
     async def close(self) -> None:
         """Stop background work and let the engines go."""
-        tasks = [task for task in (self._reaper, *self._purges) if task is not None]
+        tasks = [task for task in (self._reaper, *self._tasks) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for mount in self.router:
-            with contextlib.suppress(Exception):
-                await mount.engine.cleanup()
+            await _cleanup(mount)
         self.router.clear()
 
     # What a new store gets
@@ -121,8 +118,15 @@ class Node:
                     "system",
                     seal_wrap=True,
                     description="system endpoints used for control, policy and debugging",
+                    config=MountConfig(passthrough_request_headers=("Accept",)),
                 ),
-                MountEntry.new("token/", "token", table="auth", description="token based credentials"),
+                MountEntry.new(
+                    "token/",
+                    "token",
+                    table="auth",
+                    description="token based credentials",
+                    config=MountConfig(token_type="default-service"),
+                ),
             ):
                 txn.put(prefix + entry.key, entry.dump())
 
@@ -148,7 +152,7 @@ class Node:
 
     async def _restore(self, entry: MountEntry) -> None:
         if entry.tainted:  # a disable that was cut off
-            self._start_purge(entry)
+            self._begin(self._finish_purge(entry), f"purge {entry.point}")
             return
         try:
             mount = self.build(entry)
@@ -158,22 +162,26 @@ class Node:
             return
         self.router.add(mount)
 
-    async def _check_free(self, view: View, point: str, own: str = "") -> None:
-        """Raise InvalidRequest when a mount stands in the way. Reads the table in the caller's
-        transaction, so that of two rivals one runs again."""
+    async def in_the_way(self, view: View, point: str) -> MountEntry | None:
+        """The mount at, above or below ``point``, one that is being purged too.
+
+        Reads the tables in the caller's transaction, so that of two rivals one runs again.
+        """
         for table in ("mounts", "auth"):
             folder = f"{self.namespace.prefix}core/{table}/"
             for name in await view.list(folder):
                 raw = await view.get(folder + name)
-                if raw is None or name == own:
+                if raw is None:
                     continue
-                existing = MountEntry.load(raw).point
-                if existing.startswith(point) or point.startswith(existing):
-                    raise InvalidRequest(f"path is already in use at {existing}")
+                existing = MountEntry.load(raw)
+                if existing.point.startswith(point) or point.startswith(existing.point):
+                    return existing
+        return None
 
     async def enable(self, view: View, entry: MountEntry, on_commit: OnCommit) -> Mount:
-        """Add a mount; it is routed to once the transaction has committed."""
-        await self._check_free(view, entry.point)
+        """Add a mount; it is routed to once the transaction has committed. Raises InvalidRequest."""
+        if (taken := await self.in_the_way(view, entry.point)) is not None:
+            raise InvalidRequest(f"path is already in use at {taken.path}")
         mount = self.build(entry)
         view.put(self.namespace.prefix + entry.key, entry.dump())
         await mount.engine.setup(PrefixView(view, mount.prefix))
@@ -183,50 +191,58 @@ class Node:
     async def stored_entry(self, view: View, mount: Mount) -> MountEntry:
         """The entry of a mount as stored now: read in the caller's transaction before it is changed."""
         raw = await view.get(self.namespace.prefix + mount.entry.key)
-        if raw is None:
+        entry = None if raw is None else MountEntry.load(raw)
+        if entry is None or entry.tainted:
             raise InvalidRequest(f"the mount at {mount.point} has just been disabled")
-        return MountEntry.load(raw)
+        return entry
 
-    async def replace(self, view: View, entry: MountEntry, on_commit: OnCommit) -> None:
-        """Store a changed entry of a mount (tuned, or moved) and put it into service at commit."""
-        old = next(m for m in self.router if m.entry.uuid == entry.uuid)
-        if entry.point != old.point:
-            await self._check_free(view, entry.point, entry.uuid)
+    async def replace(self, view: View, old: Mount, entry: MountEntry, on_commit: OnCommit) -> None:
+        """Store the changed entry of a mount (tuned, or moved) and put it into service at commit.
+
+        ``entry`` is to come of ``stored_entry``, read in the same transaction.
+        """
         view.put(self.namespace.prefix + entry.key, entry.dump())
         if entry.options != old.entry.options or entry.point != old.point:
             mount = self.build(entry)
             await mount.engine.setup(PrefixView(view, mount.prefix))
         else:
             mount = Mount(entry, old.engine, old.prefix, version=old.version)
-        on_commit(partial(self._swap, old.point, mount))
+        on_commit(lambda: self._swap(old, mount))
 
     async def rebuild(self, view: View, mount: Mount, on_commit: OnCommit) -> None:
         """Put a fresh engine into service in place of a mount's present one."""
         fresh = self.build(await self.stored_entry(view, mount))
         await fresh.engine.setup(PrefixView(view, fresh.prefix))
-        on_commit(partial(self._swap, mount.point, fresh))
+        on_commit(lambda: self._swap(mount, fresh))
 
-    def _swap(self, point: str, mount: Mount) -> None:
-        self.router.remove(point)
-        self.router.add(mount)
+    def _swap(self, old: Mount, new: Mount) -> None:
+        self.router.remove(old.point)
+        self.router.add(new)
+        if new.engine is not old.engine:
+            self._begin(_cleanup(old), f"cleanup {old.point}")
 
-    def disable(self, view: View, mount: Mount, on_commit: OnCommit) -> Callable[[], asyncio.Task[None]]:
-        """Take a mount out of service. Its path is free once the returned purge has run."""
+    async def disable(self, view: View, mount: Mount, on_commit: OnCommit) -> Callable[[], asyncio.Task[None]]:
+        """Take a mount out of service; what is returned starts to delete what it stored.
+
+        Its path is free once that has ended. A purge that is cut off goes on at the next unseal.
+        """
         if mount.point in SINGLETONS or mount.point == "auth/token/":
             raise InvalidRequest(f'cannot unmount "{mount.point}"')
-        tainted = replace(mount.entry, tainted=True)
+        tainted = replace(await self.stored_entry(view, mount), tainted=True)
         view.put(self.namespace.prefix + tainted.key, tainted.dump())
         on_commit(lambda: self.router.remove(mount.point))
-        return lambda: self._start_purge(tainted)
+        return lambda: self._begin(self._purge(tainted, mount), f"purge {mount.point}")
 
-    def _start_purge(self, entry: MountEntry) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._purge(entry), name=f"purge {entry.point}")
-        self._purges.add(task)
-        task.add_done_callback(self._purges.discard)
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _purge(self, entry: MountEntry) -> None:
+    async def _purge(self, entry: MountEntry, mount: Mount | None = None) -> None:
         """Delete all that a mount stored, in bounded steps, and last its entry."""
+        if mount is not None:
+            await _cleanup(mount)
         await self.clear(self.storage_prefix(entry))
         key = self.namespace.prefix + entry.key
 
@@ -234,6 +250,12 @@ class Node:
             txn.delete(key)
 
         await self.store.run(forget)
+
+    async def _finish_purge(self, entry: MountEntry) -> None:
+        try:
+            await self._purge(entry)
+        except Exception:
+            _log.exception("the data of %s is not all deleted; it is tried again at the next unseal", entry.point)
 
     async def clear(self, prefix: str) -> None:
         """Delete every key under ``prefix``, a bounded number in a transaction."""
@@ -287,6 +309,13 @@ class Node:
                     pass
             except Exception:
                 _log.exception("expiry of tokens and leases failed; it is tried again")
+
+
+async def _cleanup(mount: Mount) -> None:
+    try:
+        await mount.engine.cleanup()
+    except Exception:
+        _log.exception("the engine at %s did not end cleanly", mount.point)
 
 
 async def leaves(view: View, prefix: str, limit: int) -> list[str]:

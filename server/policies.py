@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import is_
+from urllib.parse import unquote
 
 import orjson
 
@@ -41,15 +42,22 @@ class PolicyStore:
             for name, text in (("root", builtin.ROOT), ("response-wrapping", builtin.RESPONSE_WRAPPING))
         }
 
-    async def names(self, view: ReadView) -> list[str]:
-        """Names of all policies; ``root``, which has no text, comes last."""
-        return [*await view.list(self._prefix), "root"]
+    async def names(self, view: ReadView, prefix: str = "") -> list[str]:
+        """Names of the policies that begin with ``prefix``; ``root``, which has no text, comes last."""
+        names = [unquote(name) for name in await view.list(self._prefix)]
+        return [name for name in [*names, "root"] if name.startswith(prefix)]
 
     async def get(self, view: ReadView, name: str) -> StoredPolicy | None:
         if name in self._fixed:
             return self._fixed[name]
-        raw = await view.get(self._prefix + name)
+        raw = await view.get(self._key(name))
         return None if raw is None else self._parsed(name, raw)
+
+    def _key(self, name: str) -> str:
+        """Where a policy is stored. A name may have slashes, and is no folder for that."""
+        if "/" in name or "%" in name:
+            name = name.replace("%", "%25").replace("/", "%2F")
+        return self._prefix + name
 
     def put(self, view: View, name: str, text: str) -> Policy:
         """Store a policy; raises InvalidRequest when it cannot be parsed or may not be written."""
@@ -58,17 +66,19 @@ class PolicyStore:
         if name in RESERVED:
             raise InvalidRequest(f'cannot update "{name}" policy')
         policy = parse_policy(name, text)
-        view.put(self._prefix + name, orjson.dumps({"text": text}))
+        view.put(self._key(name), orjson.dumps({"text": text}))
         return policy
 
     def delete(self, view: View, name: str) -> None:
-        if name in ("root", "default", *RESERVED):
+        if name == "default":
+            raise InvalidRequest("cannot delete default policy")
+        if name in ("root", *RESERVED):
             raise InvalidRequest(f'cannot delete "{name}" policy')
-        view.delete(self._prefix + name)
+        view.delete(self._key(name))
 
     async def acl(self, view: ReadView, names: tuple[str, ...]) -> ACL:
         """The ACL of a token with these policies; compiled once for as long as they stay the same."""
-        raws = [None if name in self._fixed else await view.get(self._prefix + name) for name in names]
+        raws = [None if name in self._fixed else await view.get(self._key(name)) for name in names]
         known = self._compiled.get(names)
         if known is not None and all(map(is_, known[0], raws)):
             acl = known[1]

@@ -17,7 +17,7 @@ from .base import SystemRoutes
 class HostRoutes(SystemRoutes):
     """The machine, the software and its settings."""
 
-    @read("host-info")
+    @read("host-info[/]")
     async def host_info(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
         """Describe the machine that the server runs on."""
         from .. import host  # psutil is for this answer only

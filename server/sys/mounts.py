@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from ...framework import Context, Field, NoParams, Params, Response, delete, read, update
-from ...framework.errors import InvalidRequest, NotFound
+from ...framework.errors import InvalidRequest, MultipleErrors, NotFound, UnsupportedOperation
 from ...framework.wire import MAP, PAIRS, Wire, parse_bool, parse_duration
 from ..mounts import SINGLETONS, Mount, MountConfig, MountEntry, clean_path
 from ..node import ALIASES
@@ -20,6 +20,12 @@ _PROTECTED = (*SINGLETONS, "auth/", "audit/")
 _TOKEN_TYPES = ("default-service", "default-batch", "service", "batch", "")
 _VISIBILITIES = ("", "unauth", "hidden")
 _MOVES_KEPT = 1000
+_LOCKOUT_TYPES = frozenset({"approle", "ldap", "userpass"})
+_FIXED = frozenset({
+    "default_lease_ttl", "max_lease_ttl", "listing_visibility", "description", "options", "passthrough_request_headers",
+    "allowed_response_headers",
+})  # fmt: skip
+"""Settings that the server's own mounts keep as they are."""
 
 
 def _ttl(raw: Any) -> int:
@@ -153,6 +159,8 @@ class MountRoutes(SystemRoutes):
     async def _enable(self, req: CoreRequest, p: EnableParams, kind: _Kind) -> None:
         type_ = p.plugin_name if p.type == "plugin" else p.type
         if not type_:
+            if p.type:
+                raise InvalidRequest("plugin_name must be provided for plugin backend")
             raise InvalidRequest("backend type must be specified as a string")
         path = clean_path(p.path)
         if kind is _SECRETS and path.startswith(_PROTECTED):
@@ -172,6 +180,7 @@ class MountRoutes(SystemRoutes):
             seal_wrap=p.seal_wrap,
             external_entropy_access=p.external_entropy_access,
             plugin_version=p.plugin_version,
+            config=MountConfig(token_type="default-service" if kind is _AUTH else None),
         )
         if p.config:
             settings, _ = ConfigFields.load(p.config, {})
@@ -184,7 +193,7 @@ class MountRoutes(SystemRoutes):
         path = clean_path(p.path)
         if path.startswith(_PROTECTED):
             raise InvalidRequest(f'cannot unmount "{path}"')
-        self._disable(req, path)
+        await self._disable(req, path)
 
     @delete("auth/{path:some}", sudo=True)
     async def disable_auth(self, req: CoreRequest, p: MountPath) -> None:
@@ -192,13 +201,15 @@ class MountRoutes(SystemRoutes):
         path = clean_path(p.path)
         if path == "token/":
             raise InvalidRequest("token credential backend cannot be disabled")
-        self._disable(req, f"auth/{path}")
+        await self._disable(req, f"auth/{path}")
 
-    def _disable(self, req: CoreRequest, point: str) -> None:
+    async def _disable(self, req: CoreRequest, point: str) -> None:
+        if point.endswith("/tune/"):
+            raise UnsupportedOperation(MultipleErrors("unsupported operation").args[0])
         mount = req.node.router.get(point)
         if mount is None:
             return
-        purge = req.node.disable(req.root, mount, req.on_commit)
+        purge = await req.node.disable(req.root, mount, req.on_commit)
 
         async def finish() -> None:
             await purge()
@@ -232,19 +243,33 @@ class MountRoutes(SystemRoutes):
     @update("mounts/{path:some}/tune")
     async def tune_mount(self, req: CoreRequest, p: TuneParams) -> Response | None:
         """Change the settings of a secrets engine's mount; only those given are changed."""
+        point = p.path.strip("/") + "/"
         if "token_type" in p.given:
             raise InvalidRequest("'token_type' can only be modified on auth mounts")
-        return await self._tune(req, p, p.path.strip("/") + "/", "mounts")
+        if point in SINGLETONS:
+            for name in TuneParams.specs:
+                if name in p.given and name in _FIXED:
+                    raise InvalidRequest(f"cannot tune parameter {name} of {point}")
+        return await self._tune(req, p, point, "mounts")
 
     @update("auth/{path:some}/tune", sudo=True)
     async def tune_auth(self, req: CoreRequest, p: TuneParams) -> Response | None:
         """Change the settings of an auth method's mount; only those given are changed."""
-        return await self._tune(req, p, f"auth/{p.path.strip('/')}/", "auth")
+        point = f"auth/{p.path.strip('/')}/"
+        if "token_type" in p.given and point == "auth/token/":
+            raise InvalidRequest("'token_type' cannot be set for 'token' or 'ns_token' auth mounts")
+        return await self._tune(req, p, point, "auth")
 
     async def _tune(self, req: CoreRequest, p: TuneParams, point: str, table: str) -> Response | None:
         mount = req.node.router.get(point)
         if mount is None or mount.entry.table != table:
-            raise InvalidRequest(f'no mount entry found for path "{point}"')
+            raise InvalidRequest(f'tune of path "{point}" failed: no mount entry found')
+        if "user_lockout_config" in p.given and mount.entry.type not in _LOCKOUT_TYPES:
+            raise InvalidRequest(f'tuning of user lockout configuration for auth type "{mount.entry.type}" not allowed')
+        if p.plugin_version not in ("", mount.version):
+            raise InvalidRequest(
+                f"plugin not found in the catalog: {mount.entry.type}, version={p.plugin_version[:64]}"
+            )
         old = await req.node.stored_entry(req.root, mount)
         entry = self._configured(old, p, tuning=True)
         if "description" in p.given:
@@ -256,7 +281,7 @@ class MountRoutes(SystemRoutes):
             warnings = _check_version(old, p.options)
             entry = replace(entry, options={**(old.options or {}), **p.options})
         if entry != old:
-            await req.node.replace(req.root, entry, req.on_commit)
+            await req.node.replace(req.root, mount, entry, req.on_commit)
         return Response(warnings=warnings) if warnings else None
 
     def _configured(self, entry: MountEntry, p: ConfigFields, *, tuning: bool) -> MountEntry:
@@ -290,7 +315,7 @@ class MountRoutes(SystemRoutes):
                     f"backend max lease TTL of {maximum} would be less than backend default lease TTL of {default}"
                 )
             raise InvalidRequest("given default lease TTL greater than given max lease TTL")
-        if not maximum and default > system:
+        if not tuning and not maximum and default > system:
             raise InvalidRequest(f"given default lease TTL greater than system max lease TTL of {system}")
 
     @update("remount", sudo=True)
@@ -298,6 +323,9 @@ class MountRoutes(SystemRoutes):
         """Move a mount, with all it holds, to another path."""
         if not p.from_ or not p.to:
             raise InvalidRequest("both 'from' and 'to' path must be specified as a string")
+        for name, raw in (("from", p.from_), ("to", p.to)):
+            if raw != raw.strip():
+                raise InvalidRequest(f"'{name}' path cannot contain trailing whitespace")
         source, target = clean_path(p.from_), clean_path(p.to)
         if source.startswith(_PROTECTED[:-2]) or source == "auth/token/":
             raise InvalidRequest(f'cannot remount "{source}"')
@@ -305,12 +333,14 @@ class MountRoutes(SystemRoutes):
         if mount is None:
             raise InvalidRequest(f'no matching mount at "{source}"')
         relative = target.removeprefix("auth/")
-        if mount.entry.table == "auth" and relative == target:
+        if mount.entry.table == "auth" and relative in ("", target):
             raise InvalidRequest(f'cannot remount auth mount to non-auth mount "{target}"')
         if mount.entry.table == "mounts" and (relative != target or target.startswith(_PROTECTED)):
-            raise InvalidRequest(f'cannot remount to "{target}"')
+            raise InvalidRequest(f"cannot remount to destination {target}")
+        if (taken := await req.node.in_the_way(req.root, target)) is not None:
+            raise InvalidRequest(f'path already in use at "{taken.point}"')
         entry = await req.node.stored_entry(req.root, mount)
-        await req.node.replace(req.root, replace(entry, path=relative), req.on_commit)
+        await req.node.replace(req.root, mount, replace(entry, path=relative), req.on_commit)
         move = str(uuid.uuid4())
         req.on_commit(lambda: self._moved(move, source, target))
         return Response(
@@ -370,6 +400,8 @@ def _check_version(entry: MountEntry, options: Mapping[str, str]) -> list[str]:
         return []
     if wanted == "1":
         raise InvalidRequest(f"cannot downgrade mount from version {current}")
+    if wanted != "2":
+        raise InvalidRequest(f"invalid version provided: {str(wanted)[:64]}")
     return [
         f"Upgrading mount from version {current} to version {wanted}. This mount will be unavailable for a brief "
         "period and will resume service shortly."

@@ -7,8 +7,8 @@ from dataclasses import field
 from importlib.metadata import EntryPoint
 from typing import Annotated, Any
 
-from ...framework import Field, NoParams, Params, list_, read, update
-from ...framework.errors import InvalidRequest, NotFound, UnsupportedOperation
+from ...framework import Field, NoParams, Params, Response, delete, list_, read, update
+from ...framework.errors import InvalidRequest, MultipleErrors, NotFound, UnsupportedOperation
 from .. import plugins
 from ..request import CoreRequest
 from .base import SystemRoutes
@@ -23,6 +23,14 @@ class PluginType(Params):
 
 class PluginName(PluginType):
     name: Annotated[str, Field("Name of the plugin.")]
+
+
+class UntypedName(Params):
+    name: Annotated[str, Field("Name of the plugin.")]
+
+
+class Registration(UntypedName):
+    type: Annotated[str, Field("Type of plugin: auth, database or secret.")] = ""
 
 
 class ReloadParams(Params):
@@ -48,10 +56,14 @@ def _detail(kind: str, name: str, point: EntryPoint) -> dict[str, Any]:
     }
 
 
+def _without_type(name: str, what: str) -> Response:
+    return Response(warnings=[f'Deprecated API endpoint, cannot {what} catalog for "{name}"'])
+
+
 class PluginRoutes(SystemRoutes):
     """The plugin catalog. Plugins are Python packages with an entry point: installed, not registered."""
 
-    @read("plugins/catalog")
+    @read("plugins/catalog[/]")
     async def list_catalog(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
         """List every plugin that can be mounted."""
         found = {kind: _available(kind) for kind in _TYPES}
@@ -62,12 +74,14 @@ class PluginRoutes(SystemRoutes):
     async def list_type(self, req: CoreRequest, p: PluginType) -> dict[str, Any]:
         """List the plugins of one type."""
         if p.type not in _TYPES:
-            raise UnsupportedOperation
+            raise UnsupportedOperation(MultipleErrors("unsupported operation").args[0])
         return {"keys": list(_available(p.type))}
 
     @read("plugins/catalog/{type}/{name}", sudo=True)
-    async def read_plugin(self, req: CoreRequest, p: PluginName) -> dict[str, Any]:
+    async def read_plugin(self, req: CoreRequest, p: PluginName) -> Response | dict[str, Any]:
         """Show one plugin."""
+        if p.type not in _TYPES:
+            return _without_type(f"{p.type}/{p.name}", "read plugin information from")
         point = _available(p.type).get(p.name)
         if point is None:
             raise NotFound
@@ -75,13 +89,36 @@ class PluginRoutes(SystemRoutes):
         del shown["type"]
         return {"args": None, "command": "", "oci": False, "sha256": "", **shown}
 
+    @read("plugins/catalog/{name}", sudo=True)
+    async def read_untyped(self, req: CoreRequest, p: UntypedName) -> Response:
+        """Nothing: plugins are known by type and name."""
+        return _without_type(p.name, "read plugin information from")
+
     @update("plugins/catalog/{type}/{name}", sudo=True, writes=False)
-    async def register(self, req: CoreRequest, p: PluginName) -> None:
+    @update("plugins/catalog/{name}", sudo=True, writes=False)
+    async def register(self, req: CoreRequest, p: Registration) -> None:
         """Refused: a plugin is installed as a package on the server, not registered through the API."""
         raise InvalidRequest(
             "plugins are not registered here: install the Python package that brings "
             f"{p.name[:64]!r} beside the server (pip install ...) and restart it"
         )
+
+    @delete("plugins/catalog/{type}/{name}", sudo=True, writes=False)
+    async def deregister(self, req: CoreRequest, p: PluginName) -> Response | None:
+        """Nothing for what is not there; an installed package is to be uninstalled on the server."""
+        if p.type not in _TYPES:
+            return _without_type(f"{p.type}/{p.name}", "deregister plugin from")
+        point = _available(p.type).get(p.name)
+        if point is not None and not plugins.is_builtin(point):
+            raise InvalidRequest(
+                f"plugin {p.name!r} is an installed Python package: uninstall it on the server and restart it"
+            )
+        return None
+
+    @delete("plugins/catalog/{name}", sudo=True, writes=False)
+    async def deregister_untyped(self, req: CoreRequest, p: UntypedName) -> Response:
+        """Nothing: plugins are known by type and name."""
+        return _without_type(p.name, "deregister plugin from")
 
     @update("plugins/reload/backend")
     async def reload(self, req: CoreRequest, p: ReloadParams) -> dict[str, str]:

@@ -11,6 +11,8 @@ from ...framework.errors import InvalidRequest, MultipleErrors, NotFound
 from ..request import CoreRequest
 from .base import SystemRoutes
 
+_MAX_NAME = 512
+
 
 class PolicyName(Params):
     name: Annotated[str, Field("Name of the policy.")]
@@ -32,23 +34,40 @@ class PolicyRoutes(SystemRoutes):
         """List the ACL policies."""
         return {"keys": await req.node.policies.names(req.root)}
 
-    @read("policy")
+    @list_("policies/acl/{name:some}")
+    async def list_policies_under(self, req: CoreRequest, p: PolicyName) -> dict[str, Any]:
+        """List the ACL policies whose names begin with NAME and a slash."""
+        return {"keys": await self._names_under(req, p.name)}
+
+    @read("policy[/]")
     @list_("policy")
     async def list_old_policies(self, req: CoreRequest, p: NoParams) -> Response:
         """List the ACL policies, in the older form."""
         names = await req.node.policies.names(req.root)
         return Response(data={"keys": names, "policies": names}, flat=True)
 
+    @list_("policy/{name:some}")
+    async def list_old_policies_under(self, req: CoreRequest, p: PolicyName) -> Response:
+        """List the ACL policies whose names begin with NAME and a slash, in the older form."""
+        names = await self._names_under(req, p.name)
+        return Response(data={"keys": names, "policies": names}, flat=True)
+
+    async def _names_under(self, req: CoreRequest, folder: str) -> list[str]:
+        names = await req.node.policies.names(req.root, _name(folder) + "/")
+        if not names:
+            raise NotFound
+        return names
+
     @read("policies/acl/{name:some}")
     async def read_policy(self, req: CoreRequest, p: PolicyName) -> dict[str, Any]:
         """Show an ACL policy."""
-        name = p.name.lower()
+        name = _name(p.name)
         return {"name": name, "policy": await self._text(req, name)}
 
     @read("policy/{name:some}")
     async def read_old_policy(self, req: CoreRequest, p: PolicyName) -> Response:
         """Show an ACL policy, in the older form."""
-        name = p.name.lower()
+        name = _name(p.name)
         return Response(data={"name": name, "rules": await self._text(req, name)}, flat=True)
 
     async def _text(self, req: CoreRequest, name: str) -> str:
@@ -65,15 +84,15 @@ class PolicyRoutes(SystemRoutes):
     @update("policy/{name:some}")
     async def write_old_policy(self, req: CoreRequest, p: OldPolicyParams) -> Response | None:
         """Create or replace an ACL policy, in the older form."""
-        warnings = ["'rules' is deprecated, please use 'policy' instead"] if p.rules else []
+        warnings = ["'rules' is deprecated, please use 'policy' instead"] if p.rules and not p.policy else []
         return self._write(req, p.name, p.policy or p.rules, warnings)
 
     def _write(self, req: CoreRequest, raw_name: str, text: str, warnings: list[str]) -> Response | None:
-        name = raw_name.strip().lower()
+        name = _name(raw_name.strip())
         if not text:
             raise InvalidRequest("'policy' parameter not supplied or empty")
-        if len(name) > 512 or not name.isprintable() or "/" in name:
-            raise InvalidRequest("the name of a policy has at most 512 printable characters, none of them a slash")
+        if len(name) > _MAX_NAME:
+            raise InvalidRequest(f"the name of a policy has at most {_MAX_NAME} characters")
         policy = req.node.policies.put(req.root, name, text)
         warnings = [*warnings, *policy.warnings]
         return Response(warnings=warnings) if warnings else None
@@ -82,7 +101,7 @@ class PolicyRoutes(SystemRoutes):
     @delete("policy/{name:some}")
     async def delete_policy(self, req: CoreRequest, p: PolicyName) -> None:
         """Delete an ACL policy; tokens that have it lose what it granted at once."""
-        req.node.policies.delete(req.root, p.name.lower())
+        req.node.policies.delete(req.root, _name(p.name))
 
     # Password policies
 
@@ -115,6 +134,10 @@ class PolicyRoutes(SystemRoutes):
     async def generate_password(self, req: CoreRequest, p: PolicyName) -> dict[str, Any]:
         """Generate a password by a policy."""
         return {"password": await req.node.passwords.generate(req.root, p.name)}
+
+
+def _name(raw: str) -> str:
+    return raw.rstrip("/").lower()
 
 
 def _maybe_base64(text: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import field
 from typing import Annotated, Any
 
 from ...framework import Field, NoParams, Params, Response, delete, read, update
+from ...framework.errors import InvalidRequest
 from ...framework.wire import BOOL, INT, SECONDS
 from ..request import CoreRequest
 from ..seal import (
@@ -233,7 +234,9 @@ class SealRoutes(SystemRoutes):
     @update("rotate/root/update", writes=False)
     async def rotate_root_update(self, req: CoreRequest, p: ShareParams) -> dict[str, Any]:
         """Give one present share; the last one needed gives the new ones."""
-        return await self.core.rekey.update(p.key, p.nonce)
+        if not p.key:
+            raise InvalidRequest("missing required field 'key'")
+        return rotate_status(await self.core.rekey.update(p.key, p.nonce))
 
     @read("rotate/root/verify")
     async def rotate_root_verify_status(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:

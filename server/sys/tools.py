@@ -31,7 +31,9 @@ class RandomParams(Params):
     bytes: Annotated[int, Field("How many.")] = 32
     urlbytes: Annotated[str, Field("How many, as part of the path.")] = ""
     format: Annotated[str, Field("Encoding of the answer: base64 or hex.")] = "base64"
-    source: Annotated[str, Field("Source of entropy: platform, seal or all.")] = "platform"
+    source: Annotated[
+        str, Field("Source of entropy: platform, seal or all. A seal without one leaves it to the platform.")
+    ] = "platform"
 
 
 class ToolRoutes(SystemRoutes):
@@ -74,8 +76,6 @@ class ToolRoutes(SystemRoutes):
             raise InvalidRequest("'bytes' cannot be less than 1")
         if count > MAX_RANDOM:
             raise InvalidRequest(f"'bytes' should be less than {MAX_RANDOM}")
-        if source != "platform":
-            raise InvalidRequest(f"the seal in use is no source of entropy; use source platform instead of {source}")
         return {"random_bytes": _encoder(form)(secrets.token_bytes(count))}
 
 
@@ -84,4 +84,4 @@ def _encoder(form: str) -> Callable[[bytes], str]:
         return bytes.hex
     if form == "base64":
         return lambda raw: base64.b64encode(raw).decode()
-    raise InvalidRequest(f'unsupported encoding format "{form[:64]}"; must be "hex" or "base64"')
+    raise InvalidRequest(f'unsupported encoding format {form[:64]}; must be "hex" or "base64"')
