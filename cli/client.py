@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from . import durations, environment, token_store, transport, values
@@ -203,36 +203,63 @@ class Client:
         except ValueError as e:
             raise ClientError(f"the answer to {method} {path} is not JSON: {e}") from e
 
+    def answer(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """What an answer says that must be a JSON object, out of its envelope where it is in one."""
+        found = self.json(method, path, **options)
+        if not isinstance(found, dict):
+            raise ClientError(f"the answer to {method} {path} is not what a Vault server says")
+        inner = found.get("data")
+        return inner if isinstance(inner, dict) and inner else found
+
+    def entries(self, path: str) -> dict[str, dict[str, Any]]:
+        """The data of a secret that is a table: an object for each name."""
+        data = (self.read(path) or {}).get("data") or {}
+        if not all(isinstance(entry, dict) for entry in data.values()):
+            raise ClientError(f"the answer to GET {path} is not what a Vault server says")
+        return data
+
+    def secret(self, method: str, path: str, **options: Any) -> Secret | None:
+        """The answer as a secret, None where it is empty."""
+        found = self.json(method, path, **options)
+        if found is None:
+            return None
+        if not _is_secret(found):
+            raise ClientError(f"the answer to {method} {path} is not what a Vault server says")
+        return found
+
     def read(self, path: str, query: dict[str, Any] | None = None, **options: Any) -> Secret | None:
         """GET; None where there is nothing. A 404 that carries data or warnings is a secret."""
         try:
-            answer = self.json("GET", path, query=query, **options)
+            return self.secret("GET", path, query=query, **options)
         except APIError as e:
             if e.status == 404:
                 return e.secret
             raise
-        return answer if isinstance(answer, dict) else None
 
     def read_strict(self, path: str) -> Secret | None:
         """GET that is sent even where the command only shows its request; 404 is an error."""
-        answer = self.json("GET", path, preflight=True)
-        return answer if isinstance(answer, dict) else None
+        return self.secret("GET", path, preflight=True)
 
     def list(self, path: str, query: dict[str, Any] | None = None, scan: bool = False) -> Secret | None:
         """LIST or SCAN, as a GET with a parameter, which every proxy lets through."""
-        return self.read(path, {**(query or {}), "scan" if scan else "list": "true"})
+        secret = self.read(path, {**(query or {}), "scan" if scan else "list": "true"})
+        data = (secret or {}).get("data") or {}
+        keys, known = data.get("keys") or [], data.get("key_info") or {}
+        if not (isinstance(keys, list) and all(isinstance(key, str) for key in keys)) or not (
+            isinstance(known, dict) and all(isinstance(entry, dict) for entry in known.values())
+        ):
+            raise ClientError(f"the answer to LIST {path} is not what a Vault server says")
+        return secret
 
     def write(self, path: str, data: Any = None, method: str = "PUT", **options: Any) -> Secret | None:
-        answer = self.json(method, path, body=data, **options)
-        return answer if isinstance(answer, dict) else None
+        return self.secret(method, path, body=data, **options)
 
     def patch(self, path: str, data: Any) -> Secret | None:
         """JSON merge patch (RFC 7396)."""
         return self.write(path, data, "PATCH", headers={"Content-Type": "application/merge-patch+json"})
 
     def delete(self, path: str, query: dict[str, Any] | None = None) -> Secret | None:
-        answer = self.json("DELETE", path, query=query)
-        return answer if isinstance(answer, dict) else None
+        return self.secret("DELETE", path, query=query)
 
 
 def clean(path: str) -> str:
@@ -240,10 +267,16 @@ def clean(path: str) -> str:
     return posixpath.normpath("/" + path.strip("/")) if path.strip("/") else "/"
 
 
+def _is_secret(answer: Any) -> TypeGuard[Secret]:
+    kinds = {"data": dict, "auth": dict, "wrap_info": dict, "warnings": list}
+    return isinstance(answer, dict) and all(
+        answer.get(name) is None or isinstance(answer[name], kind) for name, kind in kinds.items()
+    )
+
+
 def _useful(answer: Any) -> Secret | None:
-    if isinstance(answer, dict) and (answer.get("data") or answer.get("warnings")):
-        return answer
-    return None
+    """What an error's answer says besides, None for nothing."""
+    return answer if _is_secret(answer) and (answer.get("data") or answer.get("warnings")) else None
 
 
 def _seconds(name: str, default: float) -> float:

@@ -8,6 +8,9 @@ import ssl
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+MAX_BODY = 1 << 28
+"""Longest answer that is read, in bytes."""
+
 _HTTP_TO_TLS = "server gave HTTP response to HTTPS client"
 
 
@@ -131,7 +134,7 @@ def exchange(
     try:
         connection.request(method, target, body=body, headers=headers)
         answer = connection.getresponse()
-        content = answer.read()
+        content = answer.read(MAX_BODY + 1)
     except ssl.SSLError as e:
         raise TransportError(_tls_reason(e, address)) from e
     except (http.client.HTTPException, ConnectionResetError) as e:
@@ -142,6 +145,8 @@ def exchange(
         raise TransportError(_dial_reason(e, address)) from e
     finally:
         connection.close()
+    if len(content) > MAX_BODY:
+        raise TransportError(f"the answer is longer than {MAX_BODY} bytes")
     if answer.status == 400 and address.scheme == "http" and b"HTTP request to an HTTPS server" in content:
         raise TransportError(_is_tls(address))
     return Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, content)

@@ -13,8 +13,7 @@ from .data import data_argument
 
 def list_(run: Invocation) -> int:
     with run.failing("Error listing audits"):
-        secret = run.client.read("sys/audit")
-    devices: dict[str, Any] = (secret or {}).get("data") or {}
+        devices = run.client.entries("sys/audit")
     if not run.table:
         return run.data({path: _machine(devices[path]) for path in sorted(devices)})
     if not devices:

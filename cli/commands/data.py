@@ -117,7 +117,7 @@ def keys(run: Invocation, secret: Secret | None, path: str) -> int:
         return run.data(found)
     run.warnings(secret)
     details = data.get("key_info") if run.flags.on("detailed") else None
-    if not isinstance(details, dict) or not details:
+    if not details:
         return run.say("\n".join(["Keys", "----", *found]))
     names = sorted({name for info in details.values() for name in info})
     body = [[key, *(values.text(details.get(key, {}).get(name)) for name in names)] for key in found]

@@ -13,7 +13,7 @@ from ..envelope import Secret
 from ..flags import Flag
 from ..invocation import CommandError, Invocation
 from .data import data_argument, keys
-from .kv_mount import MOUNT, VERSIONS, Place, locate, versions
+from .kv_mount import MOUNT, VERSIONS, Place, halves, locate, versions
 
 CAS = Flag("cas", "int", "Write only if this is the current version; 0 means the key must be new.", default=-1)
 
@@ -30,23 +30,21 @@ def get(run: Invocation) -> int:
     field = run.flags.text("field")
     if secret.get("wrap_info"):
         return run.secret(secret, field)
-    data = secret.get("data") or {}
+    data, metadata = halves(secret, path) if place.version == 2 else (secret.get("data") or {}, {})
+    if field and place.version == 2:
+        if data is None:
+            raise CommandError(f"No data found at {path}")
+        return run.field({"data": data, **data}.get(field), field, "map")
     if field:
-        if place.version == 2:
-            data = data.get("data")
-            if data is None:
-                raise CommandError(f"No data found at {path}")
-            return run.field({"data": data, **data}.get(field), field, "map")
         return run.secret(secret, field)
     if not run.table:
         return run.secret(secret)
     run.warnings(secret)
     if place.version == 2:
         section("Secret Path", path)
-        if metadata := data.get("metadata"):
+        if metadata:
             titled(run, "Metadata", metadata)
             print()
-        data = data.get("data")
     if data:
         titled(run, "Data", data)
     return 0
@@ -171,12 +169,10 @@ def _siblings(run: Invocation, place: Place, data: dict[str, Any]) -> list[str]:
         return []
     try:
         secret = run.client.read(place.path("data"))
-    except ClientError:
+        current = halves(secret, "")[0] if place.version == 2 else (secret or {}).get("data")
+    except (ClientError, CommandError):
         return []
-    current = (secret or {}).get("data") or {}
-    if place.version == 2:
-        current = current.get("data") or {}
-    return sorted(set(current) - set(data))
+    return sorted(set(current or {}) - set(data))
 
 
 KV = Group(

@@ -30,12 +30,12 @@ def get(run: Invocation) -> int:
         return run.secret(secret)
     data = dict(secret.get("data") or {})
     found = data.pop("versions", None)
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or not all(isinstance(version, dict) for version in found.values()):
         raise CommandError(f"No value found at {path}")
     run.warnings(secret)
     section("Metadata Path", path)
     titled(run, "Metadata", data)
-    for number in sorted(found, key=int):
+    for number in sorted(found, key=lambda number: (len(number), number)):
         print()
         titled(run, f"Version {number}", found[number])
     return 0

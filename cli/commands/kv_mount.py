@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..client import APIError, Client, ClientError
+from ..envelope import Secret
 from ..flags import Flag
 from ..invocation import CommandError, Invocation
 from .data import path_argument
@@ -44,6 +45,15 @@ def locate(run: Invocation, argument: str | None = None) -> Place:
     return Place(found, text.removeprefix(found).strip("/"), version)
 
 
+def halves(secret: Secret | None, path: str) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """A version's data, None where it is deleted, and its metadata, empty where there is no such version."""
+    found = (secret or {}).get("data") or {}
+    data, metadata = found.get("data"), found.get("metadata") or {}
+    if not isinstance(data, dict | None) or not isinstance(metadata, dict):
+        raise CommandError(f"The answer for {path} is not what a key-value engine says")
+    return data, metadata
+
+
 def versions(run: Invocation) -> list[str]:
     """The ``-versions`` flag as a list of texts."""
     return [part for given in run.flags.texts("versions") for part in map(str.strip, given.split(",")) if part]
@@ -62,5 +72,6 @@ def _preflight(client: Client, path: str) -> tuple[str, int]:
             return "", 1
         raise
     data = (secret or {}).get("data") or {}
-    options = data.get("options") or {}
-    return str(data.get("path") or "").strip("/"), 2 if options.get("version") == "2" else 1
+    options = data.get("options")
+    versioned = isinstance(options, dict) and options.get("version") == "2"
+    return str(data.get("path") or "").strip("/"), 2 if versioned else 1

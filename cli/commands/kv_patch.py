@@ -11,7 +11,7 @@ from ..flags import Flag
 from ..invocation import CommandError, Invocation
 from .data import data_argument
 from .kv import CAS, cas_option, written
-from .kv_mount import MOUNT, Place, locate
+from .kv_mount import MOUNT, Place, halves, locate
 
 
 def patch(run: Invocation) -> int:
@@ -76,27 +76,29 @@ def _newest(run: Invocation, place: Place, path: str) -> int:
     """The number of the latest version, deleted or not."""
     with run.failing(f"Error doing pre-read at {path}"):
         secret = run.client.read(path)
-    metadata = ((secret or {}).get("data") or {}).get("metadata")
-    if not metadata:
-        raise CommandError(f"No value found at {path}")
-    return int(metadata["version"])
+    return _number(halves(secret, path)[1], path)
 
 
 def _version(run: Invocation, path: str, version: int = 0, preflight: bool = False) -> tuple[dict[str, Any], int]:
     """The data of a version (0: the latest) and its number. Raises CommandError where it has none."""
     with run.failing(f"Error doing pre-read at {path}"):
         secret = run.client.read(path, {"version": version} if version else None, preflight=preflight)
-    found = (secret or {}).get("data") or {}
-    metadata = found.get("metadata") or {}
-    if not metadata:
-        raise CommandError(f"No value found at {path}")
+    data, metadata = halves(secret, path)
+    number = _number(metadata, path)
     if version and metadata.get("deletion_time"):
         raise CommandError("Cannot roll back to a version that has been deleted")
     if version and metadata.get("destroyed"):
         raise CommandError("Cannot roll back to a version that has been destroyed")
-    if not isinstance(found.get("data"), dict):
+    if data is None:
         raise CommandError(f"No data found at {path}")
-    return found["data"], int(metadata["version"])
+    return data, number
+
+
+def _number(metadata: dict[str, Any], path: str) -> int:
+    number = metadata.get("version")
+    if not isinstance(number, int):
+        raise CommandError(f"No value found at {path}")
+    return number
 
 
 PATCH = Command(

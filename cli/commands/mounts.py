@@ -151,8 +151,7 @@ def move(run: Invocation, noun: Noun, sleep: Callable[[float], None] = time.slee
 
 def list_(run: Invocation, noun: Noun) -> int:
     with run.failing(noun.list_error):
-        secret = run.client.read(f"sys/{noun.api}")
-    mounts: dict[str, Any] = (secret or {}).get("data") or {}
+        mounts = run.client.entries(f"sys/{noun.api}")
     if not run.table:
         return run.data({path: _machine(mounts[path]) for path in sorted(mounts)})
     auth = noun is AUTH_METHOD
@@ -174,8 +173,7 @@ def auth_help(run: Invocation) -> int:
     kind = run.args[0].strip().strip("/")
     if kind not in METHODS:
         with run.failing("Error listing authentication methods"):
-            secret = run.client.read("sys/auth")
-        mount = ((secret or {}).get("data") or {}).get(f"{kind}/")
+            mount = run.client.entries("sys/auth").get(f"{kind}/")
         if mount is None:
             raise CommandError(f'No auth method available on the server at "{kind}/"', 1)
         kind = str(mount.get("type"))
@@ -229,7 +227,7 @@ def _machine(mount: dict[str, Any]) -> dict[str, Any]:
     return shown
 
 
-def _detailed(mounts: dict[str, Any], auth: bool) -> tuple[list[str], list[list[str]]]:
+def _detailed(mounts: dict[str, dict[str, Any]], auth: bool) -> tuple[list[str], list[list[str]]]:
     header = ["Path", "Plugin", "Accessor", "Default TTL", "Max TTL", "Token Type" if auth else "Force No Cache",
               "Replication", "Seal Wrap", "External Entropy Access", "Options", "Description", "UUID", "Version",
               "Running Version", "Running SHA256", "Deprecation Status"]  # fmt: skip

@@ -159,8 +159,8 @@ def seal(run: Invocation) -> int:
 
 def seal_status(run: Invocation) -> int:
     with run.failing("Error reading seal status"):
-        answer = run.client.json("GET", f"sys/namespaces/{path_argument(run.args[0])}/seal-status")
-    return show_seal_status(run, answer.get("data") or answer, {}, run.flags.text("field"))
+        answer = run.client.answer("GET", f"sys/namespaces/{path_argument(run.args[0])}/seal-status")
+    return show_seal_status(run, answer, {}, run.flags.text("field"))
 
 
 def unseal(run: Invocation) -> int:
@@ -170,8 +170,8 @@ def unseal(run: Invocation) -> int:
     reset = run.flags.on("reset")
     body = {"key": "" if reset else key_argument(run, run.args[1:]), "reset": reset}
     with run.failing("Error unsealing"):
-        answer = run.client.json("PUT", f"sys/namespaces/{path}/unseal", body=body)
-    return show_seal_status(run, answer.get("data") or answer, {})
+        answer = run.client.answer("PUT", f"sys/namespaces/{path}/unseal", body=body)
+    return show_seal_status(run, answer, {})
 
 
 def _show(run: Invocation, secret: Secret | None, data: dict[str, Any]) -> int:

@@ -39,8 +39,7 @@ def rotate(run: Invocation) -> int:
 
 def _key(run: Invocation) -> dict[str, Any]:
     with run.failing("Error reading key status"):
-        answer: dict[str, Any] = run.client.json("GET", "sys/key-status") or {}
-    return answer.get("data") or answer
+        return run.client.answer("GET", "sys/key-status")
 
 
 def _show_key(run: Invocation, key: dict[str, Any]) -> int:

@@ -22,7 +22,7 @@ def init(run: Invocation) -> int:
         return _status(run)
     body = _request(run)
     with run.failing("Error initializing"):
-        answer: dict[str, Any] = run.client.json("PUT", "sys/init", body=body)
+        answer: dict[str, Any] = run.client.answer("PUT", "sys/init", body=body)
     shown = {
         "unseal_keys_b64": answer.get("keys_base64") or [],
         "unseal_keys_hex": answer.get("keys") or [],
@@ -39,7 +39,7 @@ def init(run: Invocation) -> int:
 
 def _status(run: Invocation) -> int:
     with run.failing("Error checking init status"):
-        initialized = bool((run.client.json("GET", "sys/init") or {}).get("initialized"))
+        initialized = bool(run.client.answer("GET", "sys/init").get("initialized"))
     if run.table:
         run.say(f"Vault is {'' if initialized else 'not '}initialized")
     else:
@@ -68,7 +68,7 @@ def _request(run: Invocation) -> dict[str, Any]:
 
 def _auto_unseal(run: Invocation) -> bool:
     try:
-        return bool((run.client.json("GET", "sys/seal-status", preflight=True) or {}).get("recovery_seal"))
+        return bool(run.client.answer("GET", "sys/seal-status", preflight=True).get("recovery_seal"))
     except ClientError:
         return False  # the request itself will say what is wrong
 

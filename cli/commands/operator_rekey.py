@@ -62,7 +62,7 @@ def run_operation(run: Invocation, api: Operation) -> int:
         return _init(run, api, base)
     if flags.on("status"):
         with run.failing(f"Error reading {api.noun} status"):
-            status = _plain(run.client.json("GET", f"{base}/{'verify' if verify else 'init'}"))
+            status = run.client.answer("GET", f"{base}/{'verify' if verify else 'init'}")
         return _show_status(run, status, verify)
     return _provide(run, api, base, verify)
 
@@ -74,9 +74,8 @@ def _init(run: Invocation, api: Operation, base: str) -> int:
         "pgp_keys": keys or None, "backup": run.flags.on("backup"), "require_verification": run.flags.on("verify"),
     }  # fmt: skip
     with run.failing(f"Error initializing {api.noun}"):
-        status = _plain(run.client.json(api.start, f"{base}/init", body=body))
-        if "nonce" not in status:
-            status = _plain(run.client.json("GET", f"{base}/init"))
+        run.client.request(api.start, f"{base}/init", body=body)  # some servers say nothing here
+        status = run.client.answer("GET", f"{base}/init")
     if run.table:
         print()
     if not keys:
@@ -91,7 +90,7 @@ def _init(run: Invocation, api: Operation, base: str) -> int:
 def _provide(run: Invocation, api: Operation, base: str, verify: bool) -> int:
     part = "verify" if verify else "init"
     with run.failing(f"Error getting {api.noun} status"):
-        status = _plain(run.client.json("GET", f"{base}/{part}", preflight=True))
+        status = run.client.answer("GET", f"{base}/{part}", preflight=True)
     if not status.get("started"):
         raise CommandError(f'No {api.noun} is in progress. Start one with the "-init" flag.', 1)
     nonce = str(status.get("nonce") or "")
@@ -100,13 +99,13 @@ def _provide(run: Invocation, api: Operation, base: str, verify: bool) -> int:
         line = f"{'rotation verification' if verify else 'rotation'} nonce: {nonce}"
     share, nonce = share_argument(run, line, nonce)
     with run.failing("Error posting unseal key"):
-        result = _plain(run.client.json(
+        result = run.client.answer(
             "PUT", f"{base}/{'verify' if verify else 'update'}", body={"key": share, "nonce": nonce}
-        ))  # fmt: skip
+        )
     if result.get("complete"):
         return _verified(run, result) if verify else _show_keys(run, status, result)
     with run.failing(f"Error getting {api.noun} status"):
-        status = _plain(run.client.json("GET", f"{base}/{part}"))
+        status = run.client.answer("GET", f"{base}/{part}")
     return _show_status(run, status, verify)
 
 
@@ -192,14 +191,6 @@ def _verified(run: Invocation, result: dict[str, Any]) -> int:
         f"Success! The new keys were verified (operation nonce {result.get('nonce', '')}). They are in use; the old "
         "ones are void."
     ))  # fmt: skip
-
-
-def _plain(answer: Any) -> dict[str, Any]:
-    """The answer itself: some servers put it into an envelope besides."""
-    if not isinstance(answer, dict):
-        return {}
-    inner = answer.get("data")
-    return inner if isinstance(inner, dict) and "nonce" not in answer else answer
 
 
 _FLAGS = (

@@ -29,11 +29,11 @@ def unseal(run: Invocation) -> int:
     else:
         body = {"key": key_argument(run, run.args), "reset": False, "migrate": run.flags.on("migrate")}
     with run.failing("Error unsealing"):
-        status = run.client.json("PUT", "sys/unseal", body=body)
+        status = run.client.answer("PUT", "sys/unseal", body=body)
     leader: dict[str, Any] = {}
     if not status.get("sealed"):
         try:
-            leader = run.client.json("GET", "sys/leader") or {}
+            leader = run.client.answer("GET", "sys/leader")
         except ClientError:
             leader = {}  # a node that has just unsealed may not know yet
     return show_seal_status(run, status, leader)

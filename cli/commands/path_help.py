@@ -11,7 +11,7 @@ from .data import path_argument
 def path_help(run: Invocation) -> int:
     path = path_argument(run.args[0])
     with run.failing("Error retrieving help"):
-        answer = run.client.json("GET", path, query={"help": "1"})
+        answer = run.client.answer("GET", path, query={"help": "1"})
     if not isinstance(answer, dict):
         raise CommandError(f"No help found at {path}")
     if run.table:

@@ -21,13 +21,13 @@ _LEADER_KEYS = ("is_self", "active_time", "leader_address", "leader_cluster_addr
 def status(run: Invocation) -> int:
     try:
         with run.failing("Error checking seal status"):
-            seal = run.client.json("GET", "sys/seal-status")
+            seal = run.client.answer("GET", "sys/seal-status")
     except CommandError as e:
         raise CommandError(str(e), 1) from e
     leader: dict[str, Any] = {}
     if not seal.get("sealed"):
         try:
-            leader = run.client.json("GET", "sys/leader") or {}
+            leader = run.client.answer("GET", "sys/leader")
         except ClientError as e:
             raise CommandError(f"Error checking leader status: {e}", 1) from e
     code = 2 if seal.get("sealed") else 0

@@ -145,3 +145,29 @@ def test_main_reads_the_process_arguments(monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setattr(sys, "argv", ["caveau", "version"])
     assert main() == 0
     assert capsys.readouterr().out.startswith("Caveau v")
+
+
+def test_what_is_typed_at_a_prompt_is_not_shown() -> None:
+    """On a real terminal: the question appears, the answer does not."""
+    import os
+    import pty
+
+    with serving(Answer(200, {"sealed": True, "t": 3, "n": 5, "progress": 1, "type": "shamir"})) as stub:
+        pid, terminal_end = pty.fork()
+        if pid == 0:
+            os.environ["VAULT_ADDR"] = stub.address
+            os.execv(sys.executable, [sys.executable, "-m", "caveau", "operator", "unseal"])
+        shown = b""
+        while b"hidden)" not in shown:
+            shown += os.read(terminal_end, 1024)
+        os.write(terminal_end, b"my-share\n")
+        try:
+            while chunk := os.read(terminal_end, 1024):
+                shown += chunk
+        except OSError:  # Linux says so when the other end is gone
+            pass
+        os.close(terminal_end)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert stub.asked[0].body["key"] == "my-share"
+    assert b"Unseal Progress    1/3" in shown
+    assert b"my-share" not in shown
