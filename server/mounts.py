@@ -134,9 +134,6 @@ class Router:
     def remove(self, point: str) -> None:
         self._mounts.pop(point, None)
 
-    def clear(self) -> None:
-        self._mounts.clear()
-
     def match(self, path: str) -> tuple[Mount, str] | None:
         """The mount that serves ``path`` and the rest of the path; None when there is none."""
         mounts = self._mounts

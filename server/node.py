@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +76,7 @@ class Node:
         prefix = self.namespace.prefix
         salt = await self.store.run(self._salt)
         self.tokens = TokenStore(prefix, salt, self.barrier, self.clock, self.expiry)
-        self.tokens.on_revoke.append(self._clear_cubbyhole)
+        self.tokens.on_revoke.append(self._clear_cubbyholes)
         await self.store.run(self._ensure_defaults)
         for table in ("mounts", "auth"):
             folder = f"{prefix}core/{table}/"
@@ -94,7 +94,6 @@ class Node:
         await asyncio.gather(*tasks, return_exceptions=True)
         for mount in self.router:
             await _cleanup(mount)
-        self.router.clear()
 
     # What a new store gets
 
@@ -283,10 +282,11 @@ class Node:
     async def _expire_token(self, txn: Transaction, key: str) -> None:
         await self.tokens.expire(txn, key)
 
-    async def _clear_cubbyhole(self, view: View, entry: TokenEntry) -> None:
+    async def _clear_cubbyholes(self, view: View, tokens: Sequence[TokenEntry]) -> None:
         mount = self.router.get("cubbyhole/")
-        if mount is not None and entry.cubbyhole:
-            for key in await leaves(view, f"{mount.prefix}{entry.cubbyhole}/", 0):
+        assert mount is not None
+        for keys in [await leaves(view, f"{mount.prefix}{token.cubbyhole}/", 0) for token in tokens]:
+            for key in keys:
                 view.delete(key)
 
     async def create_root_token(self, text: str = "") -> str:

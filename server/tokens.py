@@ -7,13 +7,14 @@ entry, encrypted by the barrier, and nothing of it is stored.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
 import ipaddress
 import secrets
 import string
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any, Protocol
@@ -31,6 +32,7 @@ ROOT_POLICY = "root"
 EXPIRY_KIND = "token"
 _ALPHABET = string.ascii_letters + string.digits
 _ID_LENGTH = 24
+_BREATH = 200  # tokens walked between letting other requests run
 _BATCH_KEY = "sys/token/batch"  # associated data of batch tokens
 
 
@@ -118,7 +120,8 @@ class Cipher(Protocol):
     def decrypt(self, key: str, ciphertext: bytes) -> bytes: ...
 
 
-Cleanup = Callable[[View, TokenEntry], Awaitable[None]]
+Cleanup = Callable[[View, Sequence[TokenEntry]], Awaitable[None]]
+"""Removes what hangs on tokens that end, in the transaction that ends them; reads first, then writes."""
 
 
 class TokenStore:
@@ -220,31 +223,36 @@ class TokenStore:
 
         Its children die with it, or become orphans with ``spare_children``.
         """
-        doomed = [entry] if (entry := await self.by_key(view, key)) is not None else []
-        if not doomed:
+        first = await self.by_key(view, key)
+        if first is None:
             return False
-        for entry in doomed:  # grows while it is walked: a tree may be deeper than Python's stack
+        # All is read before anything is written: a list in a transaction takes longer the more that has written.
+        doomed, spared, pointers = [first], list[TokenEntry](), list[str]()
+        for number, entry in enumerate(doomed):  # grows while it is walked: a tree may be deeper than Python's stack
+            if number % _BREATH == _BREATH - 1:
+                await asyncio.sleep(0)  # others want to be served too
             for child in await view.list(f"{self._parent}{entry.key}/"):
-                view.delete(f"{self._parent}{entry.key}/{child}")
+                pointers.append(f"{self._parent}{entry.key}/{child}")
                 below = await self.by_key(view, child)
-                if below is None:
-                    continue
-                if spare_children:
-                    self._put(view, replace(below, parent=""))
-                else:
-                    doomed.append(below)
-            await self._remove(view, entry)
+                if below is not None:
+                    (spared if spare_children else doomed).append(below)
+        for cleanup in self.on_revoke:
+            await cleanup(view, doomed)
+        for pointer in pointers:
+            view.delete(pointer)
+        for entry in spared:
+            self._put(view, replace(entry, parent=""))
+        for entry in doomed:
+            self._remove(view, entry)
         return True
 
-    async def _remove(self, view: View, entry: TokenEntry) -> None:
+    def _remove(self, view: View, entry: TokenEntry) -> None:
         view.delete(self._id + entry.key)
         view.delete(self._accessor + self.hash(entry.accessor))
         if entry.parent:
             view.delete(f"{self._parent}{entry.parent}/{entry.key}")
         if entry.expire_time:
             self._expiry.remove(view, entry.expire_time, EXPIRY_KIND, entry.key)
-        for cleanup in self.on_revoke:
-            await cleanup(view, entry)
 
     async def expire(self, view: View, key: str) -> None:
         """End a token whose time has come; one that was renewed meanwhile lives on."""
