@@ -196,7 +196,7 @@ PARAMETERS = (
     *fields("auth/token/create", "id", "a b", caveau=(200, 400), bao=(200, 400)),
     *fields("auth/token/create", "explicit_max_ttl", "abc", "-1h"),
     *fields("auth/token/create", "period", "abc", "-1h"),
-    # Policies, mounts, leases
+    # Policies, mounts
     *(Case(f"policy: {text[:30]!r}", post("sys/policies/acl/bad", {"policy": text}), 400)
       for text in ("path", 'path "x" {', 'path "x" { capabilities = ["fly"] }', "path " * 10_000,
                    'path "x" ' + "{" * 10_000, "\0", "/* never closed", 'x = <<EOF\nnever closed',
@@ -215,9 +215,6 @@ PARAMETERS = (
     Case("move what is not there", post("sys/remount", {"from": "nothing", "to": "elsewhere"}), 400),
     Case("move to nowhere", post("sys/remount", {"from": "secret", "to": ""}), 400),
     Case("move onto the system", post("sys/remount", {"from": "secret", "to": "sys"}), 400),
-    Case("lease lookup without an id", post("sys/leases/lookup", {}), 400),
-    Case("lease lookup of nonsense", post("sys/leases/lookup", {"lease_id": "../../x\0"}), 400),
-    Case("lease renewal of nonsense", post("sys/leases/renew", {"lease_id": "x", "increment": "abc"}), 400),
     Case("capabilities of nothing", post("sys/capabilities-self", {}), 400),
     Case("capabilities of the wrong type", post("sys/capabilities-self", {"paths": {"a": 1}}), 400),
     Case("unwrap nonsense", post("sys/wrapping/unwrap", {"token": "x\0y"}), 400),

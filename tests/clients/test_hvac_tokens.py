@@ -1,4 +1,4 @@
-"""hvac on the token auth method and on the leases of its tokens."""
+"""hvac on the token auth method."""
 
 from __future__ import annotations
 
@@ -229,55 +229,3 @@ def test_unknown_tokens_are_refused_alike(root: hvac.Client, login: Login) -> No
         with pytest.raises(Forbidden, match="permission denied"):
             client.auth.token.lookup_self()
     assert root.auth.token.revoke("nonsense").status_code == 204
-
-
-class TestLeases:
-    """Only tokens have leases as long as no engine gives any."""
-
-    @pytest.fixture
-    def lease(self, root: hvac.Client) -> tuple[str, str]:
-        """A token and the id of its lease."""
-        listed = self._ids(root)
-        token = root.auth.token.create(policies=["default"], ttl="1h")["auth"]["client_token"]
-        (new,) = self._ids(root) - listed
-        return token, f"auth/token/create/{new}"
-
-    @staticmethod
-    def _ids(root: hvac.Client) -> set[str]:
-        try:
-            return set(root.sys.list_leases("auth/token/create/")["data"]["keys"])
-        except InvalidPath:
-            return set()
-
-    def test_reading(self, root: hvac.Client, lease: tuple[str, str]) -> None:
-        data = root.sys.read_lease(lease[1])["data"]
-        assert data["id"] == lease[1]
-        assert data["renewable"] is True
-        assert 3590 <= data["ttl"] <= 3600
-        with pytest.raises(InvalidRequest, match="tokens cannot be renewed"):
-            root.sys.renew_lease(lease[1], increment=1200)
-
-    def test_revoking_one_ends_its_token(self, root: hvac.Client, lease: tuple[str, str], login: Login) -> None:
-        assert root.sys.revoke_lease(lease[1]).status_code == 204
-        assert not login(lease[0]).is_authenticated()
-        with pytest.raises(InvalidRequest):
-            root.sys.read_lease(lease[1])
-
-    def test_revoking_under_a_prefix(self, root: hvac.Client, login: Login, name: str) -> None:
-        root.auth.token.create_or_update_role(name)
-        tokens = [root.auth.token.create(role_name=name)["auth"]["client_token"] for _ in range(3)]
-        assert root.sys.revoke_prefix(f"auth/token/create/{name}").status_code == 204
-        assert not any(login(token).is_authenticated() for token in tokens)
-
-    def test_revoking_by_force(self, root: hvac.Client, login: Login, name: str) -> None:
-        root.auth.token.create_or_update_role(name)
-        token = root.auth.token.create(role_name=name)["auth"]["client_token"]
-        assert root.sys.revoke_force(f"auth/token/create/{name}").status_code == 204
-        assert not login(token).is_authenticated()
-
-    def test_an_unknown_lease(self, root: hvac.Client) -> None:
-        with pytest.raises(InvalidRequest):
-            root.sys.read_lease("auth/token/create/none")
-        with pytest.raises(InvalidRequest):
-            root.sys.renew_lease("auth/token/create/none")
-        assert root.sys.revoke_lease("auth/token/create/none").status_code == 204
