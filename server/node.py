@@ -31,6 +31,7 @@ _log = logging.getLogger(__name__)
 OnCommit = Callable[[Callable[[], None]], None]
 _PURGE_BATCH = 500
 _REAP_SECONDS = 1.0
+_TIDY = "tidy tokens"
 
 ALIASES = {"generic": ("kv", {}), "kv-v1": ("kv", {"version": "1"}), "kv-v2": ("kv", {"version": "2"})}
 """Mount types that are another type with options."""
@@ -288,6 +289,33 @@ class Node:
         for keys in [await leaves(view, f"{mount.prefix}{token.cubbyhole}/", 0) for token in tokens]:
             for key in keys:
                 view.delete(key)
+
+    def tidy_tokens(self) -> bool:
+        """Remove in the background what is left of tokens that are gone; False when that is under way already."""
+        if any(task.get_name() == _TIDY for task in self._tasks):
+            return False
+        self._begin(self._tidy_tokens(), _TIDY)
+        return True
+
+    async def _tidy_tokens(self) -> None:
+        try:
+            pointers = await self.tokens.tidy(self.store)
+            cubbyholes = await self._tidy_cubbyholes()
+        except Exception:
+            _log.exception("tidying tokens failed")
+        else:
+            _log.info("tidied tokens: %d pointers and %d cubbyholes led to none", pointers, cubbyholes)
+
+    async def _tidy_cubbyholes(self) -> int:
+        mount = self.router.get("cubbyhole/")
+        assert mount is not None
+        removed = 0
+        for area in await self.store.list(mount.prefix):
+            if await self.tokens.by_key(self.store, area.rstrip("/")) is None:
+                await self.clear(mount.prefix + area)
+                removed += 1
+            await asyncio.sleep(0)
+        return removed
 
     async def create_root_token(self, text: str = "") -> str:
         """A new token with the root policy that never expires."""

@@ -312,10 +312,11 @@ class TokenAuth(TokenRoles):
         if not await tokens.revoke(req.root, tokens.hash(p.token), spare_children=True):
             raise InvalidRequest("token to revoke not found")
 
-    @update("tidy")
+    @update("tidy", writes=False)
     async def tidy(self, req: CoreRequest, p: NoParams) -> Response:
-        """Remove what is left over of tokens that are gone."""
-        await req.node.tokens.tidy(req.root)
+        """Remove what is left over of tokens that are gone, in the background."""
+        if not req.node.tidy_tokens():
+            return Response(warnings=["Tidy operation already in progress."])
         return Response(
             status=202,
             warnings=[

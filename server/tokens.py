@@ -25,6 +25,7 @@ from ..framework.clock import Clock
 from ..framework.errors import CaveauError, InvalidRequest
 from ..framework.memo import Memo
 from ..framework.storage import ReadView, View
+from ..storage.store import Store, Transaction
 from .expiry import Expiry
 
 SERVICE_PREFIX, BATCH_PREFIX = "hvs.", "hvb."
@@ -260,20 +261,29 @@ class TokenStore:
         if entry is not None and entry.expire_time and entry.expire_time <= self._clock.time():
             await self.revoke(view, key)
 
-    async def tidy(self, view: View) -> int:
-        """Remove pointers to tokens that are gone; how many there were."""
+    async def tidy(self, store: Store) -> int:
+        """Remove pointers to tokens that are gone, each in a transaction of its own; how many there were."""
         removed = 0
-        for name in await view.list(self._accessor):
-            raw = await view.get(self._accessor + name)
-            if raw is None or await self.by_key(view, orjson.loads(raw)["key"]) is None:
-                view.delete(self._accessor + name)
-                removed += 1
-        for folder in await view.list(self._parent):
-            for child in await view.list(self._parent + folder):
-                if await self.by_key(view, child) is None:
-                    view.delete(self._parent + folder + child)
-                    removed += 1
+        for name in await store.list(self._accessor):
+            raw = await store.get(self._accessor + name)
+            if raw is not None:
+                removed += await self._forget(store, self._accessor + name, orjson.loads(raw)["key"])
+        for folder in await store.list(self._parent):
+            for child in await store.list(self._parent + folder):
+                removed += await self._forget(store, self._parent + folder + child, child)
         return removed
+
+    async def _forget(self, store: Store, pointer: str, key: str) -> bool:
+        """Delete ``pointer`` unless the token it is for is there."""
+
+        async def forget(txn: Transaction) -> bool:
+            if await self.by_key(txn, key) is not None:
+                return False
+            txn.delete(pointer)
+            return True
+
+        await asyncio.sleep(0)  # others want to be served too
+        return await self.by_key(store, key) is None and await store.run(forget)
 
     def _seal_batch(self, entry: TokenEntry) -> str:
         sealed = self._cipher.encrypt(_BATCH_KEY, entry.dump())
