@@ -206,7 +206,7 @@ class Pipeline:
         text = mount_help(engine) if not path else path_help(engine, path)
         if text is None:
             raise UnsupportedPath(MultipleErrors("unsupported path").args[0])
-        described = openapi.paths(engine, mount.point, mount.entry.tag, only=path or None)
+        described = openapi.paths(engine, "", mount.entry.tag, only=path or None)
         document = openapi.document(described, VAULT_VERSION)
         return Response(data={"help": text, "see_also": None, "openapi": document}, bare=True)
 

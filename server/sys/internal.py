@@ -26,7 +26,7 @@ class InternalRoutes(SystemRoutes):
     @read("internal/ui/mounts", auth=False)
     async def ui_mounts(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
         """List the mounts that the caller may see: without a token, those made visible to all."""
-        token = req.token
+        token = _caller(req)
         shown: dict[str, dict[str, Any]] = {"secret": {}, "auth": {}}
         for mount in req.node.router:
             entry = mount.entry
@@ -69,7 +69,7 @@ class InternalRoutes(SystemRoutes):
     @update("internal/specs/openapi", auth=False, writes=False)
     async def openapi(self, req: CoreRequest, p: OpenApiParams) -> Response:
         """Describe the paths that the caller may reach, as OpenAPI 3."""
-        token = req.token
+        token = _caller(req)
         items: dict[str, Any] = {}
         for mount in req.node.router:
             if mount.entry.type == "system" or (token is not None and await self._reaches(req, token, mount)):
@@ -80,6 +80,13 @@ class InternalRoutes(SystemRoutes):
     async def _reaches(self, req: CoreRequest, token: TokenEntry, mount: Mount) -> bool:
         acl = await req.node.policies.acl(req.node.store, token.policies)
         return acl.grants_under(mount.point)
+
+
+def _caller(req: CoreRequest) -> TokenEntry | None:
+    """The token of a request that needs none; raises PermissionDenied for one that is not valid."""
+    if req.token is None and req.incoming.token:
+        raise PermissionDenied
+    return req.token
 
 
 def _prefix(mount: Mount, generic: bool) -> str:

@@ -230,8 +230,10 @@ class MountRoutes(SystemRoutes):
         mount = req.node.router.get(point)
         if mount is None:
             raise InvalidRequest(f'cannot fetch sysview for path "{point}"')
-        default, maximum = req.node.ttls(point)
-        shown = mount.entry.config.wire()
+        config, server = mount.entry.config, self.core.config
+        default = config.default_lease_ttl or int(server.default_lease_ttl)
+        maximum = config.max_lease_ttl or int(server.max_lease_ttl)
+        shown = config.wire()
         lockout = shown.pop("user_lockout_config", None)
         shown |= {"default_lease_ttl": default, "max_lease_ttl": maximum, "description": mount.entry.description}
         if mount.entry.options:

@@ -56,7 +56,13 @@ def _detail(kind: str, name: str, point: EntryPoint) -> dict[str, Any]:
     }
 
 
+def _unsupported() -> UnsupportedOperation:
+    return UnsupportedOperation(MultipleErrors("unsupported operation").args[0])
+
+
 def _without_type(name: str, what: str) -> Response:
+    if name in _TYPES:
+        raise _unsupported()
     return Response(warnings=[f'Deprecated API endpoint, cannot {what} catalog for "{name}"'])
 
 
@@ -74,7 +80,7 @@ class PluginRoutes(SystemRoutes):
     async def list_type(self, req: CoreRequest, p: PluginType) -> dict[str, Any]:
         """List the plugins of one type."""
         if p.type not in _TYPES:
-            raise UnsupportedOperation(MultipleErrors("unsupported operation").args[0])
+            raise _unsupported()
         return {"keys": list(_available(p.type))}
 
     @read("plugins/catalog/{type}/{name}", sudo=True)
@@ -98,6 +104,8 @@ class PluginRoutes(SystemRoutes):
     @update("plugins/catalog/{name}", sudo=True, writes=False)
     async def register(self, req: CoreRequest, p: Registration) -> None:
         """Refused: a plugin is installed as a package on the server, not registered through the API."""
+        if p.name in _TYPES:
+            raise _unsupported()
         raise InvalidRequest(
             "plugins are not registered here: install the Python package that brings "
             f"{p.name[:64]!r} beside the server (pip install ...) and restart it"

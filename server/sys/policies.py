@@ -37,7 +37,10 @@ class PolicyRoutes(SystemRoutes):
     @list_("policies/acl/{name:some}")
     async def list_policies_under(self, req: CoreRequest, p: PolicyName) -> dict[str, Any]:
         """List the ACL policies whose names begin with NAME and a slash."""
-        return {"keys": await self._names_under(req, p.name)}
+        names = await self._names_under(req, p.name)
+        if not names:
+            raise NotFound
+        return {"keys": names}
 
     @read("policy[/]")
     @list_("policy")
@@ -53,10 +56,7 @@ class PolicyRoutes(SystemRoutes):
         return Response(data={"keys": names, "policies": names}, flat=True)
 
     async def _names_under(self, req: CoreRequest, folder: str) -> list[str]:
-        names = await req.node.policies.names(req.root, _name(folder) + "/")
-        if not names:
-            raise NotFound
-        return names
+        return await req.node.policies.names(req.root, _name(folder) + "/")
 
     @read("policies/acl/{name:some}")
     async def read_policy(self, req: CoreRequest, p: PolicyName) -> dict[str, Any]:

@@ -234,9 +234,7 @@ class SealRoutes(SystemRoutes):
     @update("rotate/root/update", writes=False)
     async def rotate_root_update(self, req: CoreRequest, p: ShareParams) -> dict[str, Any]:
         """Give one present share; the last one needed gives the new ones."""
-        if not p.key:
-            raise InvalidRequest("missing required field 'key'")
-        return rotate_status(await self.core.rekey.update(p.key, p.nonce))
+        return rotate_status(await self.core.rekey.update(_given(p.key), p.nonce))
 
     @read("rotate/root/verify")
     async def rotate_root_verify_status(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
@@ -246,7 +244,7 @@ class SealRoutes(SystemRoutes):
     @update("rotate/root/verify", writes=False)
     async def rotate_root_verify(self, req: CoreRequest, p: ShareParams) -> dict[str, Any]:
         """Show one new share; the last one needed puts them in force."""
-        return await self.core.rekey.verify(p.key, p.nonce)
+        return await self.core.rekey.verify(_given(p.key), p.nonce)
 
     @delete("rotate/root/verify", writes=False)
     async def rotate_root_verify_cancel(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
@@ -306,6 +304,12 @@ class SealRoutes(SystemRoutes):
     async def decode(self, req: CoreRequest, p: DecodeParams) -> dict[str, str]:
         """Decode a root token with the one-time pad it was made for."""
         return decode_token(p.encoded_token, p.otp)
+
+
+def _given(key: str) -> str:
+    if not key:
+        raise InvalidRequest("missing required field 'key'")
+    return key
 
 
 async def _begin(rekey: Rekey, p: RekeyParams) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable
 from typing import Annotated
 
-from ...framework import Field, Params, update
+from ...framework import Field, Params, Response, update
 from ...framework.errors import InvalidRequest
 from ..request import CoreRequest
 from .base import SystemRoutes
@@ -56,27 +56,31 @@ class ToolRoutes(SystemRoutes):
         return {"sum": encode(digest)}
 
     @update("tools/random[/{urlbytes}]", writes=False)
-    async def random(self, req: CoreRequest, p: RandomParams) -> dict[str, str]:
+    async def random(self, req: CoreRequest, p: RandomParams) -> Response:
         """Give random bytes."""
         if p.urlbytes and not p.urlbytes.isdigit():  # "random/seal": the source stands alone
-            return self._random(p.urlbytes, p.bytes, p.format)
-        return self._random(p.source, int(p.urlbytes[:9]) if p.urlbytes else p.bytes, p.format)
+            return _random(p.urlbytes, p.bytes, p.format)
+        return _random(p.source, int(p.urlbytes[:9]) if p.urlbytes else p.bytes, p.format)
 
     @update("tools/random/{source}/{urlbytes}", writes=False)
-    async def random_from(self, req: CoreRequest, p: RandomParams) -> dict[str, str]:
+    async def random_from(self, req: CoreRequest, p: RandomParams) -> Response:
         """Give random bytes of a source of entropy."""
         if not p.urlbytes.isdigit():
             raise InvalidRequest(f"error parsing url-supplied byte count: {p.urlbytes[:64]!r} is not a number")
-        return self._random(p.source, int(p.urlbytes[:9]), p.format)
+        return _random(p.source, int(p.urlbytes[:9]), p.format)
 
-    def _random(self, source: str, count: int, form: str) -> dict[str, str]:
-        if source not in ("platform", "seal", "all"):
-            raise InvalidRequest(f'unsupported entropy source "{source[:64]}"; must be "platform" or "seal", or "all"')
-        if count < 1:
-            raise InvalidRequest("'bytes' cannot be less than 1")
-        if count > MAX_RANDOM:
-            raise InvalidRequest(f"'bytes' should be less than {MAX_RANDOM}")
-        return {"random_bytes": _encoder(form)(secrets.token_bytes(count))}
+
+def _random(source: str, count: int, form: str) -> Response:
+    if source not in ("platform", "seal", "all"):
+        raise InvalidRequest(f'unsupported entropy source "{source[:64]}"; must be "platform" or "seal", or "all"')
+    if count < 1:
+        raise InvalidRequest("'bytes' cannot be less than 1")
+    if count > MAX_RANDOM:
+        raise InvalidRequest(f"'bytes' should be less than {MAX_RANDOM}")
+    answer = Response(data={"random_bytes": _encoder(form)(secrets.token_bytes(count))})
+    if source == "seal":
+        answer.warnings.append("no seal/entropy augmentation available, using platform entropy source")
+    return answer
 
 
 def _encoder(form: str) -> Callable[[bytes], str]:
@@ -84,4 +88,4 @@ def _encoder(form: str) -> Callable[[bytes], str]:
         return bytes.hex
     if form == "base64":
         return lambda raw: base64.b64encode(raw).decode()
-    raise InvalidRequest(f'unsupported encoding format {form[:64]}; must be "hex" or "base64"')
+    raise InvalidRequest(f'unsupported encoding format "{form[:64]}"; must be "hex" or "base64"')
