@@ -88,7 +88,7 @@ def _flag(route: Route) -> dict[str, Any]:
 
 
 def _query_parameter(spec: Spec) -> dict[str, Any]:
-    return {"name": spec.name, "in": "query", "schema": _schema(spec), "description": spec.field.doc}
+    return {"name": spec.key, "in": "query", "schema": _schema(spec), "description": spec.field.doc}
 
 
 def _schema(spec: Spec) -> dict[str, Any]:
@@ -101,16 +101,17 @@ def _schema(spec: Spec) -> dict[str, Any]:
 
 
 def _body_schema(route: Route, fields: list[Spec]) -> dict[str, Any]:
-    properties = {}
+    properties: dict[str, Any] = {}
     for spec in fields:
         schema = {**_schema(spec), "description": spec.field.doc}
         if spec.field.sensitive:
             schema["x-vault-displayAttrs"] = {"sensitive": True}
         if spec.field.deprecated:
             schema["deprecated"] = True
-        properties[spec.name] = schema
+        properties[spec.key] = schema
+        properties |= {alias: schema | {"deprecated": True} for alias in spec.field.aliases}
     body: dict[str, Any] = {"type": "object", "properties": properties}
-    if required := [s.name for s in fields if s.required]:
+    if required := [s.key for s in fields if s.required]:
         body["required"] = required
     return body
 

@@ -4,7 +4,8 @@
         name: Annotated[str, Field("Name of the key.")]
         period: Annotated[int, Field("Rotate this often; 0 never.", SECONDS)] = 0
 
-A field without a default is required. ``p.given`` holds the names that the client sent, which tells
+A field without a default is required. The underscore that keeps a field from being a Python keyword
+(``from_``) is no part of what clients call it. ``p.given`` holds the names that the client sent, which tells
 "absent" from "zero".
 """
 
@@ -44,7 +45,8 @@ class Field:
 class Spec:
     """One field of a parameter class, resolved."""
 
-    name: str
+    name: str  # of the attribute
+    key: str  # what clients call it
     field: Field
     wire: Wire
     default: Any  # MISSING: required
@@ -56,7 +58,7 @@ class Spec:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        return (self.name, *self.field.aliases)
+        return (self.key, *self.field.aliases)
 
     def parse(self, key: str, raw: Any) -> Any:
         try:
@@ -67,7 +69,7 @@ class Spec:
             ) from None  # the cause may quote a secret
         if self.field.choices and value not in self.field.choices:
             raise InvalidRequest(
-                f"unsupported {self.name} {str(value)[:64]!r}; use one of: {', '.join(self.field.choices)}"
+                f"unsupported {self.key} {str(value)[:64]!r}; use one of: {', '.join(self.field.choices)}"
             )
         return value
 
@@ -103,7 +105,7 @@ class Params:
             if wire is None:
                 raise TypeError(f"{cls.__name__}.{f.name}: no wire type is known for {base}; name one in Field")
             factory = None if f.default_factory is dataclasses.MISSING else f.default_factory
-            cls.specs[f.name] = Spec(f.name, meta[0], wire, f.default, factory)
+            cls.specs[f.name] = Spec(f.name, f.name.rstrip("_"), meta[0], wire, f.default, factory)
         specs = cls.specs.values()
         cls._known = frozenset(key for s in specs for key in s.keys)
         cls._defaults = {s.name: s.default for s in specs if s.default is not dataclasses.MISSING}
@@ -127,7 +129,7 @@ class Params:
         attributes = self.__dict__
         if body:
             for spec in cls.specs.values():
-                key = spec.name
+                key = spec.key
                 if key not in body:
                     key = next((alias for alias in spec.field.aliases if alias in body), "")
                     if not key:
@@ -141,7 +143,7 @@ class Params:
                 warnings = _complaints(body.keys() - cls._known, captures.keys() & body.keys())
         for name in cls._required:
             if name not in values:
-                raise InvalidRequest(f"missing {name}")
+                raise InvalidRequest(f"missing {cls.specs[name].key}")
         attributes.update(values)
         attributes["given"] = frozenset(given)
         return self, warnings

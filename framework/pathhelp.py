@@ -28,7 +28,7 @@ def path_help(engine: type[Engine], path: str) -> str | None:
         return None
     template, shapes = matching[0].template, matching[0].shapes()
     routes = [r for r in matching if r.shapes() & shapes]
-    specs = {name: spec for r in routes for name, spec in r.params.specs.items()}
+    specs = {spec.key: spec for r in routes for spec in r.params.specs.values()}
     lines = [
         f"Request:        {path}",
         f"Matching Route: {template}",

@@ -94,7 +94,7 @@ class TuneParams(ConfigFields, MountPath):
 
 
 class RemountParams(Params):
-    from_: Annotated[str, Field("The mount's present path.", aliases=("from",))] = ""
+    from_: Annotated[str, Field("The mount's present path.")] = ""
     to: Annotated[str, Field("Its new path.")] = ""
 
 

@@ -27,6 +27,7 @@ class Settings(Named):
     period: Annotated[int, Field("How often.", SECONDS)] = 30
     kind: Annotated[str, Field("The kind.", choices=("rsa", "ec"))] = "ec"
     old: Annotated[bool, Field("Not used.", deprecated=True)] = False
+    from_: Annotated[str, Field("Whence.", aliases=("source",))] = ""
 
 
 class Keys(Engine):
@@ -100,6 +101,8 @@ def test_the_body_of_a_write():
         "period": {"type": "string", "format": "duration", "default": 30, "description": "How often."},
         "kind": {"type": "string", "enum": ["rsa", "ec"], "default": "ec", "description": "The kind."},
         "old": {"type": "boolean", "description": "Not used.", "deprecated": True},
+        "from": {"type": "string", "description": "Whence."},
+        "source": {"type": "string", "description": "Whence.", "deprecated": True},
     }
     assert list(ITEMS["/keep/keys/{name}"]["patch"]["requestBody"]["content"]) == ["application/merge-patch+json"]
     assert "name" in ITEMS["/keep/login"]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]

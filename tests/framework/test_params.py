@@ -54,6 +54,16 @@ def test_null_is_the_zero_of_the_type_and_was_given():
     assert "limit" in p.given
 
 
+class Move(Params):
+    from_: Annotated[str, Field("Whence.")]
+
+
+def test_a_field_named_like_a_keyword():
+    assert Move.load({"from": "a"}, {})[0].from_ == "a"
+    with pytest.raises(InvalidRequest, match=r"missing from$"):
+        Move.load({"from_": "a"}, {})
+
+
 def test_a_required_field_that_is_missing():
     with pytest.raises(InvalidRequest, match="missing name"):
         Key.load({"period": 1}, {})
