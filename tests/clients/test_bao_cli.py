@@ -65,7 +65,7 @@ CLI_INTENDED = (
 
 _NOISE = (
     (re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{44}(?![A-Za-z0-9+/=])"), "<key>"),
-    (re.compile(r"(OTP|otp|Encoded Token|encoded_token|encoded_root_token)(\"?:?\s+\"?)[A-Za-z0-9_-]{20,}"),
+    (re.compile(r"(OTP|otp|Encoded Token|encoded_token|encoded_root_token)(\"?:?\s+\"?)[A-Za-z0-9_+/-]{20,}"),
      r"\1\2<random>"),
     (re.compile(r"committed \S+|\(\S{40}\)"), "<build>"),
     (re.compile(r"-{3,}|={3,}"), "---"),
