@@ -243,7 +243,11 @@ class TokenAuth(TokenRoles):
     @update("renew-self")
     async def renew_self(self, req: CoreRequest, p: RenewParams) -> Response:
         """Renew the token that asks."""
-        return await self._renew(req, req.caller, req.incoming.token, p.increment)
+        # A limited token was looked up before this transaction: what others did to it since must not be undone.
+        entry = req.caller if req.caller.type == "batch" else await req.node.tokens.by_key(req.root, req.caller.key)
+        if entry is None:
+            raise PermissionDenied
+        return await self._renew(req, entry, req.incoming.token, p.increment)
 
     @update("renew-accessor")
     async def renew_accessor(self, req: CoreRequest, p: RenewAccessorParams) -> Response:
@@ -403,10 +407,12 @@ def _policies(p: CreateParams, role: Role | None, parent: TokenEntry, sudo: bool
     default = not p.no_default_policy and not (role and role.token_no_default_policy)
     if role is not None and role.restricts:
         chosen = _role_policies(p, role, parent, default)
-    elif not p.policies:
-        chosen = normalise(parent.policies, default=default and "default" in parent.policies)
     else:
-        chosen = normalise(p.policies, default=default and (sudo or "default" in parent.policies))
+        wanted = p.policies or parent.policies
+        if not default:
+            wanted = [name for name in wanted if name.strip().lower() != "default"]
+        added = default and ("default" in parent.policies or (sudo and bool(p.policies)))
+        chosen = normalise(wanted, default=added)
         if not sudo and not set(chosen) <= set(parent.policies):
             raise InvalidRequest("child policies must be subset of parent")
     if "root" in chosen and not parent.is_root:
