@@ -1,7 +1,8 @@
-"""``sys/health``, ``sys/leader``: whether the server is up, for load balancers and monitors."""
+"""``sys/health``, ``sys/leader``, ``sys/ha-status``: whether the server is up, for load balancers and monitors."""
 
 from __future__ import annotations
 
+import socket
 from typing import Annotated, Any
 
 from ... import VAULT_VERSION
@@ -66,6 +67,20 @@ class HealthRoutes(SystemRoutes):
     async def leader(self, req: CoreRequest, p: NoParams) -> Response:
         """Tell which node is active."""
         return Response(data={"ha_enabled": False}, bare=True)
+
+    @read("ha-status")
+    async def ha_status(self, req: CoreRequest, p: NoParams) -> Response:
+        """List the nodes that serve this store."""
+        config = self.core.config
+        node = {
+            "active_node": True,
+            "api_address": config.api_addr,
+            "cluster_address": config.cluster_addr,
+            "hostname": socket.gethostname(),
+            "last_echo": None,
+            "version": VAULT_VERSION,
+        }
+        return Response(data={"nodes": [node]}, flat=True)
 
 
 def _code(raw: str, default: int) -> int:

@@ -46,10 +46,9 @@ class InternalRoutes(SystemRoutes):
             raise PermissionDenied
         found = req.node.router.match(p.path)
         if found is None or not await self._reaches(req, token, found[0]):
-            where = found[0].point if found else p.path.strip("/") + "/"
             raise PermissionDenied(
                 "preflight capability check returned 403, please ensure client's policies grant access to path "
-                f'"{where}"'
+                f'"{p.path.strip("/")}/"'
             )
         return describe(found[0]) | {"path": found[0].entry.path}
 

@@ -132,9 +132,9 @@ class MountRoutes(SystemRoutes):
 
     @read("mounts/{path:some}")
     async def read_mount(self, req: CoreRequest, p: MountPath) -> Response:
-        """Show one secrets engine's mount."""
+        """Show one mount; an auth method's under ``auth/``."""
         mount = req.node.router.get(p.path.strip("/") + "/")
-        if mount is None or mount.entry.table != "mounts":
+        if mount is None:
             raise InvalidRequest(f"No secret engine mount at {p.path.strip('/')}/")
         return Response(data=describe(mount), flat=True)
 
@@ -218,7 +218,7 @@ class MountRoutes(SystemRoutes):
 
     @read("mounts/{path:some}/tune")
     async def read_mount_tune(self, req: CoreRequest, p: MountPath) -> Response:
-        """Show the settings of a secrets engine's mount."""
+        """Show the settings of a mount; an auth method's under ``auth/``."""
         return self._show_tuning(req, p.path.strip("/") + "/")
 
     @read("auth/{path:some}/tune", sudo=True)
@@ -244,27 +244,26 @@ class MountRoutes(SystemRoutes):
 
     @update("mounts/{path:some}/tune")
     async def tune_mount(self, req: CoreRequest, p: TuneParams) -> Response | None:
-        """Change the settings of a secrets engine's mount; only those given are changed."""
-        point = p.path.strip("/") + "/"
-        if "token_type" in p.given:
-            raise InvalidRequest("'token_type' can only be modified on auth mounts")
-        if point in SINGLETONS:
-            for name in TuneParams.specs:
-                if name in p.given and name in _FIXED:
-                    raise InvalidRequest(f"cannot tune parameter {name} of {point}")
-        return await self._tune(req, p, point, "mounts")
+        """Change the settings of a mount, an auth method's under ``auth/``; only those given are changed."""
+        return await self._tune(req, p, p.path.strip("/") + "/")
 
     @update("auth/{path:some}/tune", sudo=True)
     async def tune_auth(self, req: CoreRequest, p: TuneParams) -> Response | None:
         """Change the settings of an auth method's mount; only those given are changed."""
-        point = f"auth/{p.path.strip('/')}/"
-        if "token_type" in p.given and point == "auth/token/":
-            raise InvalidRequest("'token_type' cannot be set for 'token' or 'ns_token' auth mounts")
-        return await self._tune(req, p, point, "auth")
+        return await self._tune(req, p, f"auth/{p.path.strip('/')}/")
 
-    async def _tune(self, req: CoreRequest, p: TuneParams, point: str, table: str) -> Response | None:
+    async def _tune(self, req: CoreRequest, p: TuneParams, point: str) -> Response | None:
+        if "token_type" in p.given:
+            if not point.startswith("auth/"):
+                raise InvalidRequest("'token_type' can only be modified on auth mounts")
+            if point == "auth/token/":
+                raise InvalidRequest("'token_type' cannot be set for 'token' or 'ns_token' auth mounts")
+        if point in SINGLETONS:
+            for name in TuneParams.specs:
+                if name in p.given and name in _FIXED:
+                    raise InvalidRequest(f"cannot tune parameter {name} of {point}")
         mount = req.node.router.get(point)
-        if mount is None or mount.entry.table != table:
+        if mount is None:
             raise InvalidRequest(f'tune of path "{point}" failed: no mount entry found')
         if "user_lockout_config" in p.given and mount.entry.type not in _LOCKOUT_TYPES:
             raise InvalidRequest(f'tuning of user lockout configuration for auth type "{mount.entry.type}" not allowed')
