@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import logging
+import math
 import os
 import posixpath
 import re
@@ -45,6 +46,7 @@ _OPS = {
 }  # fmt: skip
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _HEAD_LIKE_GET = frozenset({"sys/health"})
+DEFAULT_MAX_BODY = 32 << 20  # bytes
 _FORM = "application/x-www-form-urlencoded"
 _MERGE_PATCH = "application/merge-patch+json"
 _COMMON = {
@@ -56,6 +58,19 @@ _COMMON = {
 }
 _ROOT_NAMESPACE = frozenset({"", "/", "root", "root/"})
 _INCONSISTENT = frozenset({"", "fail", "forward-active-node"})
+_CLOSABLE = {
+    "disable_unauthed_rekey_endpoints": frozenset({"sys/rekey/init", "sys/rekey/update", "sys/rekey/verify"}),
+    "disable_unauthed_generate_root_endpoints": frozenset(
+        {"sys/generate-root", "sys/generate-root/attempt", "sys/generate-root/update"}
+    ),
+}
+"""What a listener can be told not to serve, although key shares and not tokens authorise it."""
+_REDACTED = {
+    "redact_addresses": frozenset({"leader_address", "leader_cluster_address"}),
+    "redact_cluster_name": frozenset({"cluster_name"}),
+    "redact_version": frozenset({"version", "build_date"}),
+}
+_TELLING = frozenset({"sys/health", "sys/leader", "sys/seal-status"})
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
@@ -65,7 +80,10 @@ class Edge:
     def __init__(self, core: Core, listener: ListenerConfig) -> None:
         self._core = core
         self._listener = listener
-        self._max_body = listener.max_request_size
+        size = listener.max_request_size
+        self._max_body = math.inf if size < 0 else size or DEFAULT_MAX_BODY
+        self._closed = frozenset[str]().union(*(paths for name, paths in _CLOSABLE.items() if getattr(listener, name)))
+        self._redacted = frozenset[str]().union(*(keys for name, keys in _REDACTED.items() if getattr(listener, name)))
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; never raises."""
@@ -79,7 +97,10 @@ class Edge:
             incoming = await self._incoming(request, request_id)
             if isinstance(incoming, web.Response):
                 return incoming
-            answer = _render(await self._core.handle(incoming), request_id)
+            response = await self._core.handle(incoming)
+            if self._redacted and incoming.path in _TELLING:
+                response.data = {key: "" if key in self._redacted else value for key, value in response.data.items()}
+            answer = _render(response, request_id)
         except CaveauError as error:
             if error.status >= 500 and error.status != 503:
                 _log.error("request %s failed: %s", request_id, error)
@@ -134,6 +155,8 @@ class Edge:
                 op = _read_flavour(data)
         if op in ("list", "scan") and not path.endswith("/"):
             path += "/"
+        if path in self._closed:
+            raise UnsupportedOperation
         self._core.check_open(op, path)
         if method in _WITH_BODY:
             data = await self._body(request, method)
@@ -183,7 +206,7 @@ class Edge:
         return data
 
     async def _read(self, request: web.BaseRequest) -> bytes:
-        """The body, at most ``max_request_size`` of it; raises RequestTooLarge."""
+        """The body; raises RequestTooLarge for one over ``max_request_size``."""
         if not request.can_read_body:
             return b""
         length = request.content_length
