@@ -221,17 +221,20 @@ class Node:
         if new.engine is not old.engine:
             self._begin(_cleanup(old), f"cleanup {old.point}")
 
-    async def disable(self, view: View, mount: Mount, on_commit: OnCommit) -> Callable[[], asyncio.Task[None]]:
-        """Take a mount out of service; what is returned starts to delete what it stored.
+    async def disable(self, view: View, point: str, on_commit: OnCommit) -> Callable[[], asyncio.Task[None]] | None:
+        """Take a mount out of service; what is returned starts to delete what it stored. None: there is no mount.
 
         Its path is free once that has ended. A purge that is cut off goes on at the next unseal.
         """
-        if mount.point in SINGLETONS or mount.point == "auth/token/":
-            raise InvalidRequest(f'cannot unmount "{mount.point}"')
-        tainted = replace(await self.stored_entry(view, mount), tainted=True)
-        view.put(self.namespace.prefix + tainted.key, tainted.dump())
-        on_commit(lambda: self.router.remove(mount.point))
-        return lambda: self._begin(self._purge(tainted, mount), f"purge {mount.point}")
+        if point in SINGLETONS or point == "auth/token/":
+            raise InvalidRequest(f'cannot unmount "{point}"')
+        entry = await self.in_the_way(view, point)  # not of the router, which lacks what is out of service
+        if entry is None or entry.point != point or entry.tainted:
+            return None
+        mount = self.router.get(point)
+        view.put(self.namespace.prefix + entry.key, replace(entry, tainted=True).dump())
+        on_commit(lambda: self.router.remove(point))
+        return lambda: self._begin(self._purge(entry, mount), f"purge {point}")
 
     def _begin(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)

@@ -206,10 +206,9 @@ class MountRoutes(SystemRoutes):
     async def _disable(self, req: CoreRequest, point: str) -> None:
         if point.endswith("/tune/"):
             raise UnsupportedOperation(MultipleErrors("unsupported operation").args[0])
-        mount = req.node.router.get(point)
-        if mount is None:
+        purge = await req.node.disable(req.root, point, req.on_commit)
+        if purge is None:
             return
-        purge = await req.node.disable(req.root, mount, req.on_commit)
 
         async def finish() -> None:
             await purge()
