@@ -6,9 +6,11 @@ of its token on, and runs again when what it read was changed meanwhile.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .. import VAULT_VERSION
 from ..framework import Params, Response, View, openapi
@@ -17,11 +19,14 @@ from ..framework.errors import (
     InvalidRequest,
     MultipleErrors,
     PermissionDenied,
+    Sealed,
+    Unavailable,
     UnsupportedOperation,
     UnsupportedPath,
 )
 from ..framework.pathhelp import mount_help, path_help
 from ..framework.routes import Route
+from ..framework.wire import INT
 from ..storage.store import ATTEMPTS, PrefixView, Transaction
 from .mounts import Mount
 from .node import Node
@@ -93,7 +98,13 @@ class Pipeline:
         attempts = 1 if call.route.external else ATTEMPTS
         response = await self._node.store.run(attempt, attempts)
         for hook in hooks:
-            await hook()
+            try:
+                await hook()
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                raise Sealed from None  # what the hook waited for was cancelled, and not this request
         return response
 
     @contextlib.asynccontextmanager
@@ -107,7 +118,8 @@ class Pipeline:
             yield token
         finally:
             if token.num_uses < 0:
-                await node.store.run(lambda txn: node.tokens.revoke(txn, key))
+                with contextlib.suppress(Unavailable):  # spent it stays; the request is answered all the same
+                    await node.store.run(lambda txn: node.tokens.revoke(txn, key))
 
     async def _perform(
         self, view: View, call: _Call, txn: Transaction | None = None, hooks: list[AfterCommit] | None = None
@@ -155,7 +167,7 @@ class Pipeline:
             decision = req.acl.allow(req.op, incoming.path, data=incoming.data, wrap_ttl=incoming.wrap_ttl)
             if not decision.allowed or (route.sudo and not decision.sudo):
                 raise PermissionDenied(_DENIED)
-            if decision.pagination_limit and int(incoming.data.get("limit") or 0) == 0:
+            if decision.pagination_limit and _unlimited(incoming.data.get("limit")):
                 req.data = {**incoming.data, "limit": decision.pagination_limit}
         if params is None:
             params, warnings = engine.load(route, call.captures, req.data)
@@ -214,6 +226,14 @@ class Pipeline:
 def _is_public(mount: Mount, path: str) -> bool:
     """Whether some operation on a path needs no token: what the path is, is no secret then."""
     return any(not route.auth and route.regex.fullmatch(path) for route in mount.engine.routes)
+
+
+def _unlimited(limit: Any) -> bool:
+    """Whether a list request asks for all there is; what is no number is for its route to refuse."""
+    try:
+        return not INT.parse(limit or 0)
+    except ValueError:
+        return False
 
 
 def _filter_keys(acl: ACL, filter_path: str, path: str, response: Response) -> None:

@@ -54,7 +54,7 @@ class TokenEntry:
     parent: str = ""  # hash of the parent; empty for an orphan
     display_name: str = "token"
     meta: Mapping[str, str] = field(default_factory=dict)
-    num_uses: int = 0  # 0: no limit; -1: this is the last
+    num_uses: int = 0  # 0: no limit; -1: spent, and alive only for the request that took the last use
     creation_ttl: int = 0
     explicit_max_ttl: int = 0
     period: int = 0
@@ -144,7 +144,7 @@ class TokenStore:
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), key=self._salt, digest_size=20).hexdigest()
 
     async def lookup(self, view: ReadView, text: str) -> TokenEntry | None:
-        """The live token of this text; None when there is none, or its time is over."""
+        """The live token of this text; None when there is none, or its time or its uses are over."""
         if text.startswith(BATCH_PREFIX):
             return await self._open_batch(view, text)
         return self._live(await self.by_key(view, self.hash(text)))
@@ -162,7 +162,7 @@ class TokenStore:
         return self._live(await self.by_key(view, orjson.loads(raw)["key"]))
 
     def _live(self, entry: TokenEntry | None) -> TokenEntry | None:
-        if entry is None or (entry.expire_time and entry.expire_time <= self._clock.time()):
+        if entry is None or entry.num_uses < 0 or (entry.expire_time and entry.expire_time <= self._clock.time()):
             return None
         return entry
 
@@ -211,7 +211,7 @@ class TokenStore:
     async def use(self, view: View, key: str) -> TokenEntry | None:
         """Count one use of a token with a limit; None when no use is left."""
         entry = self._live(await self.by_key(view, key))
-        if entry is None or entry.num_uses < 0:
+        if entry is None:
             return None
         if entry.num_uses > 0:
             left = entry.num_uses - 1

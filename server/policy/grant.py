@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ...framework.wire import INT
 from .parse import Parameters, Pattern, Rule
 
 OPERATIONS: Final = frozenset({"create", "read", "update", "patch", "delete", "list", "scan"})
@@ -121,7 +122,7 @@ class Grant:
 
     def _limit(self, asked: object) -> str:
         try:
-            limit = int(asked) if isinstance(asked, int | str) else 0
+            limit = INT.parse(asked or 0)
         except ValueError:
             return ""  # the route answers that
         return "" if 0 <= limit <= self.pagination_limit else "limit is above the rule's pagination_limit"
