@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import orjson
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
+from .answer import Answer, errors
 from .config import ListenerConfig
 from .verbs import disguise
 
 _log = logging.getLogger(__name__)
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.BaseRequest], Awaitable[Answer]]
 
 MAX_FIELD = 32 << 10
 """Longest request line and longest header, in bytes. Tokens and JWTs are the long ones."""
 MAX_HEADERS = 128
-HSTS = "max-age=31536000; includeSubDomains"
 """Of every answer (RFC 6797): browsers heed it over TLS only."""
 
 
@@ -102,13 +102,13 @@ class Connection(RequestHandler):
             if self.transport is not None:
                 self.transport.abort()
 
-    def handle_error(
+    def handle_error(  # type: ignore[override]  # Answer is all that aiohttp asks of a response
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
-    ) -> web.StreamResponse:
+    ) -> Answer:
         """Answer what is no HTTP, and what the handler failed to answer. Bytes of the request are not repeated."""
         if status == 400 and isinstance(exc, LineTooLong):
             status, text = 431, "request line or header is too long"
-        elif status == 400 and isinstance(exc, BadHttpMethod):
+        elif status == 400 and isinstance(exc, BadHttpMethod) and _UNKNOWN_VERB.search(exc.message):
             status, text = 405, ""
         elif status == 400:
             text = "malformed HTTP request"
@@ -117,33 +117,20 @@ class Connection(RequestHandler):
             _log.error("a request was not handled", exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("the response has begun")
-        response = error_response(status, text)
-        response.force_close()
-        return response
+        answer = errors(status, [text] if text else [])
+        answer.force_close()
+        return answer
 
 
 def _header_limit(limits: ListenerConfig) -> float:
     return limits.http_read_header_timeout or limits.http_read_timeout
 
 
-def error_response(status: int, text: str) -> web.Response:
-    return web.Response(
-        status=status,
-        body=orjson.dumps({"errors": [text] if text else []}) + b"\n",
-        headers={
-            "Content-Type": "application/json",
-            "Cache-Control": "no-store",
-            "Strict-Transport-Security": HSTS,
-            "Server": "Caveau",
-        },
-    )
-
-
 class Server(web.Server):
     """aiohttp's low-level server making our connections, at most ``limit`` of them."""
 
     def __init__(self, handler: Handler, config: ListenerConfig, limit: int) -> None:
-        super().__init__(handler)
+        super().__init__(handler)  # type: ignore[arg-type]
         self.config = config
         self.limit = limit
         self._sweeper: asyncio.TimerHandle | None = None
@@ -167,9 +154,9 @@ class Server(web.Server):
         )
 
     def use(self, handler: Handler) -> None:
-        self.request_handler = handler
+        self.request_handler = handler  # type: ignore[assignment]
         for connection in self.connections:
-            connection._request_handler = handler
+            connection._request_handler = handler  # type: ignore[assignment]
 
     def start(self) -> None:
         self._sweeper = self._loop.call_later(self._period, self._sweep)

@@ -10,10 +10,9 @@ import os
 import posixpath
 import re
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from aiohttp import web
 
 from ..framework import Response, jsontext
@@ -27,7 +26,7 @@ from ..framework.errors import (
     UnsupportedOperation,
 )
 from ..framework.wire import parse_bool, parse_duration
-from .connection import HSTS
+from .answer import Answer, errors
 from .cors import METHODS
 from .envelope import envelope, is_empty
 from .forwarded import client_address, client_certificate
@@ -49,13 +48,6 @@ _HEAD_LIKE_GET = frozenset({"sys/health"})
 DEFAULT_MAX_BODY = 32 << 20  # bytes
 _FORM = "application/x-www-form-urlencoded"
 _MERGE_PATCH = "application/merge-patch+json"
-_COMMON = {
-    "Content-Type": "application/json",
-    "Cache-Control": "no-store",
-    "Strict-Transport-Security": HSTS,
-    "X-Content-Type-Options": "nosniff",
-    "Server": "Caveau",
-}
 _ROOT_NAMESPACE = frozenset({"", "/", "root", "root/"})
 _INCONSISTENT = frozenset({"", "fail", "forward-active-node"})
 _CLOSABLE = {
@@ -85,7 +77,7 @@ class Edge:
         self._closed = frozenset[str]().union(*(paths for name, paths in _CLOSABLE.items() if getattr(listener, name)))
         self._redacted = frozenset[str]().union(*(keys for name, keys in _REDACTED.items() if getattr(listener, name)))
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> Answer:
         """Answer one request; never raises."""
         request_id = _request_id()
         cors: dict[str, str] = {}
@@ -93,9 +85,9 @@ class Edge:
             if (origin := request.headers.get("Origin")) is not None or request.method == "OPTIONS":
                 cors, preflight = self._cross_origin(request, origin)
                 if preflight:
-                    return web.Response(headers=_COMMON | cors)
+                    return Answer(200, headers=cors)
             incoming = await self._incoming(request, request_id)
-            if isinstance(incoming, web.Response):
+            if isinstance(incoming, Answer):
                 return incoming
             response = await self._core.handle(incoming)
             if self._redacted and incoming.path in _TELLING:
@@ -106,11 +98,12 @@ class Edge:
                 _log.error("request %s failed: %s", request_id, error)
             answer = _render_error(error, request_id)
         except ConnectionError:  # the client has gone; nobody will read this
-            answer = _errors(400, ["the connection was closed before the request was complete"])
+            answer = errors(400, ["the connection was closed before the request was complete"])
         except Exception:
             _log.exception("request %s failed", request_id)
-            answer = _errors(500, [f"internal error: the server log has details under request id {request_id}"])
-        answer.headers.update(cors)
+            answer = errors(500, [f"internal error: the server log has details under request id {request_id}"])
+        if cors:
+            answer.headers.update(cors)
         if self._listener.custom_response_headers:
             answer.headers.update(self._listener.response_headers(answer.status))
         return answer
@@ -135,7 +128,7 @@ class Edge:
             raise UnsupportedOperation("")
         return headers | cors.preflight_headers(), True
 
-    async def _incoming(self, request: web.BaseRequest, request_id: str) -> Incoming | web.Response:
+    async def _incoming(self, request: web.BaseRequest, request_id: str) -> Incoming | Answer:
         raw_path, _, query = request.raw_path.partition("?")
         path = _path(raw_path)
         if path is None:
@@ -221,9 +214,19 @@ class Edge:
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
+def _random_ids() -> Iterator[bytes]:
+    """16 random bytes at a time, of one system call in 256."""
+    while True:
+        pool = os.urandom(16 * 256)
+        yield from (pool[at : at + 16] for at in range(0, len(pool), 16))
+
+
+_RANDOM = _random_ids()
+
+
 def _request_id() -> str:
     """A random UUID (RFC 9562, version 4)."""
-    h = os.urandom(16).hex()
+    h = next(_RANDOM).hex()
     return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[ord(h[16]) & 3]}{h[17:20]}-{h[20:]}"
 
 
@@ -247,17 +250,16 @@ def _path(raw: str) -> str | None:
     return path
 
 
-def _redirect(method: str, raw: str, query: str) -> web.Response:
+def _redirect(method: str, raw: str, query: str) -> Answer:
     clean = "/ui/" if raw == "/" else "/" + posixpath.normpath(raw).lstrip("/")
     if raw.endswith("/") and not clean.endswith("/"):
         clean += "/"
     location = f"{clean}?{query}" if query else clean
-    headers = _COMMON | {"Location": location}
     if method != "GET":
-        return web.Response(status=307, headers=headers)
-    headers["Content-Type"] = "text/html; charset=utf-8"
+        return Answer(307, headers={"Location": location})
     note = f'<a href="{html.escape(location)}">Temporary Redirect</a>.\n\n'
-    return web.Response(status=307, headers=headers, body=note.encode("utf-8", "surrogateescape"))
+    headers = {"Location": location, "Content-Type": "text/html; charset=utf-8"}
+    return Answer(307, note.encode("utf-8", "surrogateescape"), headers)
 
 
 def _query(query: str) -> dict[str, Any]:
@@ -316,32 +318,26 @@ def _check_consistency(headers: Mapping[str, str]) -> None:
         raise InvalidRequest('unknown value for "X-Vault-Inconsistent" header')
 
 
-def _render(response: Response, request_id: str) -> web.Response:
+def _render(response: Response, request_id: str) -> Answer:
     if response.body is not None:
-        headers = _COMMON | {"Content-Type": response.content_type} | response.headers
-        return web.Response(body=response.body, status=response.status or 200, headers=headers)
-    headers = _COMMON | response.headers if response.headers else _COMMON
-    data = response.data
+        headers = {"Content-Type": response.content_type, **response.headers}
+        return Answer(response.status or 200, response.body, headers)
     if response.bare:
-        if data is None:
-            return web.Response(status=response.status or 204, headers=headers)
-        return web.Response(body=jsontext.dumps(data) + b"\n", status=response.status or 200, headers=headers)
+        if response.data is None:
+            return Answer(response.status or 204, headers=response.headers)
+        return Answer(response.status or 200, jsontext.dumps(response.data) + b"\n", response.headers)
     if is_empty(response):
-        return web.Response(status=204, headers=headers)
+        return Answer(204, headers=response.headers)
     answer = envelope(response, request_id)
     if response.flat and response.wrap_info is None:
-        answer = data | answer
-    return web.Response(body=jsontext.dumps(answer) + b"\n", status=response.status or 200, headers=headers)
+        answer = response.data | answer
+    return Answer(response.status or 200, jsontext.dumps(answer) + b"\n", response.headers)
 
 
-def _render_error(error: CaveauError, request_id: str) -> web.Response:
+def _render_error(error: CaveauError, request_id: str) -> Answer:
     if error.data is not None:
         return _render(Response(data=error.data, status=error.status), request_id)
-    answer = _errors(error.status, error.messages)
+    answer = errors(error.status, error.messages)
     if isinstance(error, RequestTooLarge):
         answer.force_close()
     return answer
-
-
-def _errors(status: int, messages: list[str]) -> web.Response:
-    return web.Response(body=orjson.dumps({"errors": messages}) + b"\n", status=status, headers=_COMMON)

@@ -1,0 +1,96 @@
+"""An HTTP/1.1 answer in one write.
+
+``aiohttp.web.Response`` can stream, compress, set cookies and be changed until it is sent, and takes a third
+of the time of a small answer for it. Ours are whole and final: status line, headers and body go to the
+transport as one piece of bytes. It offers what aiohttp's connection asks of a response.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import orjson
+from aiohttp import HttpVersion10, web
+from aiohttp.helpers import rfc822_formatted_time
+
+HSTS = "max-age=31536000; includeSubDomains"
+
+_COMMON = (
+    "Cache-Control: no-store\r\n"
+    f"Strict-Transport-Security: {HSTS}\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+    "Server: Caveau\r\n"
+)
+"""On every answer; ``headers`` of the same name replace them."""
+_JSON = "Content-Type: application/json\r\n"
+_HEADS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n{_JSON}{_COMMON}" for status in HTTPStatus}
+_NAMES = frozenset(line.partition(":")[0].lower() for line in (_JSON + _COMMON).splitlines())
+_UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 section 5.5
+_BODILESS = frozenset({204, 304})
+
+
+class Answer:
+    """``body`` as JSON with ``status``; ``headers`` are those beside the ones that every answer has."""
+
+    __slots__ = ("_request", "body", "headers", "keep_alive", "status")
+
+    def __init__(self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
+        self.status = status
+        self.body = body
+        self.headers: dict[str, str] = dict(headers) if headers else {}
+        self.keep_alive: bool | None = None
+        self._request: web.BaseRequest
+
+    def force_close(self) -> None:
+        """Close the connection after this answer."""
+        self.keep_alive = False
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Called by the connection before ``write_eof``."""
+        self._request = request
+        if self.keep_alive is None:
+            self.keep_alive = request.keep_alive
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Send it; raises ConnectionError when the client has gone."""
+        request, status = self._request, self.status
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the client has closed the connection")
+        head = _HEADS[status]
+        if self.headers:
+            head = _with(head, self.headers)
+        if status not in _BODILESS:
+            head += f"Content-Length: {len(self.body)}\r\n"
+        if not self.keep_alive:
+            head += "Connection: close\r\n"
+        elif request.version == HttpVersion10:
+            head += "Connection: keep-alive\r\n"
+        head += f"Date: {rfc822_formatted_time()}\r\n\r\n"
+        writer = request.writer
+        writer.output_size += 1  # an answer has begun: no other may follow on this request
+        if request.method == "HEAD" or status in _BODILESS:
+            transport.write(head.encode("utf-8", "surrogateescape"))
+        else:
+            transport.write(head.encode("utf-8", "surrogateescape") + self.body)
+        await writer.drain()
+
+
+def errors(status: int, messages: list[str]) -> Answer:
+    """``{"errors": [...]}``, as Vault answers what it refuses."""
+    return Answer(status, orjson.dumps({"errors": messages}) + b"\n")
+
+
+def _with(head: str, headers: Mapping[str, str]) -> str:
+    """``head`` with more header lines; raises ValueError for one that would end its line early."""
+    replaced = {name.lower() for name in headers} & _NAMES
+    if replaced:
+        status, *lines = head.splitlines(keepends=True)
+        head = status + "".join(line for line in lines if line.partition(":")[0].lower() not in replaced)
+    for name, value in headers.items():
+        if _UNSAFE.search(name) or _UNSAFE.search(value) or ":" in name:
+            raise ValueError("a response header has a control character in it")
+        head += f"{name}: {value}\r\n"
+    return head
