@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from .engine import Engine
 from .params import Spec
 from .routes import METHODS, Route
+
+_METHODS = frozenset(METHODS.values())
 
 
 def paths(engine: type[Engine], prefix: str, tag: str, only: str | None = None) -> dict[str, Any]:
@@ -22,7 +25,7 @@ def paths(engine: type[Engine], prefix: str, tag: str, only: str | None = None) 
         for path in route.openapi_paths():
             captured = re.findall(r"\{(\w+)\}", path)
             full = "/" + (prefix + path).rstrip("/")
-            item = items.setdefault(full, _path_item(route, captured))
+            item = items.setdefault(full, _path_item(route, re.findall(r"\{(\w+)\}", prefix), captured))
             if not route.auth:
                 item["x-vault-unauthenticated"] = True
             if route.sudo:
@@ -33,20 +36,19 @@ def paths(engine: type[Engine], prefix: str, tag: str, only: str | None = None) 
     return items
 
 
-def _path_item(route: Route, captured: list[str]) -> dict[str, Any]:
+def _path_item(route: Route, mounts: list[str], captured: list[str]) -> dict[str, Any]:
     item: dict[str, Any] = {"description": route.summary}
-    if captured:
+    specs = [(name, route.params.specs[name]) for name in captured]
+    if mounts or specs:
         item["parameters"] = [
-            {
-                "name": name,
-                "in": "path",
-                "required": True,
-                "description": route.params.specs[name].field.doc,
-                "schema": dict(route.params.specs[name].wire.schema),
-            }
-            for name in captured
+            *(_path_parameter(name, "Path that the engine is mounted at.", {"type": "string"}) for name in mounts),
+            *(_path_parameter(name, spec.field.doc, spec.wire.schema) for name, spec in specs),
         ]
     return item
+
+
+def _path_parameter(name: str, description: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "description": description, "schema": dict(schema)}
 
 
 def _add_operation(item: dict[str, Any], route: Route, captured: list[str], path: str, tag: str) -> None:
@@ -122,8 +124,21 @@ def _operation_id(route: Route, path: str) -> str:
     return f"{verb}-{words}" if words else verb
 
 
+def _tell_apart(items: dict[str, Any]) -> None:
+    """Give each operation an id of its own (OpenAPI 3.0.2, section 4.7.10): two mounts of an engine share them."""
+    seen: dict[str, int] = {}
+    for _, item in sorted(items.items()):
+        for method in [key for key in item if key in _METHODS]:
+            operation = item[method]
+            name = operation["operationId"]
+            seen[name] = seen.get(name, 0) + 1
+            if seen[name] > 1:
+                operation["operationId"] = f"{name}-{seen[name]}"
+
+
 def document(items: dict[str, Any], version: str) -> dict[str, Any]:
     """A whole OpenAPI document around path items."""
+    _tell_apart(items)
     return {
         "openapi": "3.0.2",
         "info": {

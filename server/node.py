@@ -135,7 +135,7 @@ class Node:
     def storage_prefix(self, entry: MountEntry) -> str:
         return self.namespace.prefix + entry.storage_prefix
 
-    def build(self, entry: MountEntry) -> Mount:
+    async def build(self, entry: MountEntry) -> Mount:
         """The mount of an entry, its engine made but not set up; raises InvalidRequest."""
         context = Context(
             entry.point, entry.accessor, entry.uuid, entry.options or {}, self.clock, MountSystem(self, entry.point)
@@ -145,9 +145,8 @@ class Node:
             version = plugins.OWN_VERSION
         else:
             kind = "auth" if entry.table == "auth" else "secret"
-            factory: Callable[[Context], Engine] = plugins.load(kind, entry.type)
+            factory, version = await asyncio.to_thread(_plugin, kind, entry.type)
             engine = factory(context)
-            version = plugins.version(plugins.installed(kind)[entry.type])
         return Mount(entry, engine, self.storage_prefix(entry), version=version)
 
     async def _restore(self, entry: MountEntry) -> None:
@@ -155,7 +154,7 @@ class Node:
             self._begin(self._finish_purge(entry), f"purge {entry.point}")
             return
         try:
-            mount = self.build(entry)
+            mount = await self.build(entry)
             await self.store.run(lambda txn: mount.engine.setup(PrefixView(txn, mount.prefix)))
         except CaveauError as error:
             _log.error("mount %s of type %s is out of service: %s", entry.point, entry.type, error)
@@ -182,7 +181,7 @@ class Node:
         """Add a mount; it is routed to once the transaction has committed. Raises InvalidRequest."""
         if (taken := await self.in_the_way(view, entry.point)) is not None:
             raise InvalidRequest(f"path is already in use at {taken.path}")
-        mount = self.build(entry)
+        mount = await self.build(entry)
         view.put(self.namespace.prefix + entry.key, entry.dump())
         await mount.engine.setup(PrefixView(view, mount.prefix))
         on_commit(lambda: self.router.add(mount))
@@ -203,7 +202,7 @@ class Node:
         """
         view.put(self.namespace.prefix + entry.key, entry.dump())
         if entry.options != old.entry.options or entry.point != old.point:
-            mount = self.build(entry)
+            mount = await self.build(entry)
             await mount.engine.setup(PrefixView(view, mount.prefix))
         else:
             mount = Mount(entry, old.engine, old.prefix, version=old.version)
@@ -211,7 +210,7 @@ class Node:
 
     async def rebuild(self, view: View, mount: Mount, on_commit: OnCommit) -> None:
         """Put a fresh engine into service in place of a mount's present one."""
-        fresh = self.build(await self.stored_entry(view, mount))
+        fresh = await self.build(await self.stored_entry(view, mount))
         await fresh.engine.setup(PrefixView(view, fresh.prefix))
         on_commit(lambda: self._swap(mount, fresh))
 
@@ -340,6 +339,12 @@ class Node:
                     pass
             except Exception:
                 _log.exception("expiry of tokens and leases failed; it is tried again")
+
+
+def _plugin(kind: str, name: str) -> tuple[Callable[[Context], Engine], str]:
+    """The factory of an engine and the version it has. The first time, that imports it."""
+    factory: Callable[[Context], Engine] = plugins.load(kind, name)
+    return factory, plugins.version(plugins.installed(kind)[name])
 
 
 async def _cleanup(mount: Mount) -> None:

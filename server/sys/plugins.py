@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from dataclasses import field
 from importlib.metadata import EntryPoint
@@ -39,10 +40,11 @@ class ReloadParams(Params):
     scope: Annotated[str, Field("global: on every node.")] = ""
 
 
-def _available(kind: str) -> dict[str, EntryPoint]:
+async def _available(kind: str) -> dict[str, EntryPoint]:
     if kind not in plugins.GROUPS or kind not in _TYPES:
         return {}
-    return {name: point for name, point in sorted(plugins.installed(kind).items()) if name not in _INTERNAL}
+    found = await asyncio.to_thread(plugins.installed, kind)  # the first time, that reads files
+    return {name: point for name, point in sorted(found.items()) if name not in _INTERNAL}
 
 
 def _detail(kind: str, name: str, point: EntryPoint) -> dict[str, Any]:
@@ -72,8 +74,10 @@ class PluginRoutes(SystemRoutes):
     @read("plugins/catalog[/]")
     async def list_catalog(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
         """List every plugin that can be mounted."""
-        found = {kind: _available(kind) for kind in _TYPES}
-        detailed = [_detail(kind, name, point) for kind in _TYPES for name, point in found[kind].items()]
+        found = {kind: await _available(kind) for kind in _TYPES}
+        detailed = await asyncio.to_thread(
+            lambda: [_detail(kind, name, point) for kind in _TYPES for name, point in found[kind].items()]
+        )
         return {**{kind: list(names) for kind, names in found.items() if names}, "detailed": detailed}
 
     @list_("plugins/catalog/{type}", sudo=True)
@@ -81,17 +85,17 @@ class PluginRoutes(SystemRoutes):
         """List the plugins of one type."""
         if p.type not in _TYPES:
             raise _unsupported()
-        return {"keys": list(_available(p.type))}
+        return {"keys": list(await _available(p.type))}
 
     @read("plugins/catalog/{type}/{name}", sudo=True)
     async def read_plugin(self, req: CoreRequest, p: PluginName) -> Response | dict[str, Any]:
         """Show one plugin."""
         if p.type not in _TYPES:
             return _without_type(f"{p.type}/{p.name}", "read plugin information from")
-        point = _available(p.type).get(p.name)
+        point = (await _available(p.type)).get(p.name)
         if point is None:
             raise NotFound
-        shown = _detail(p.type, p.name, point)
+        shown = await asyncio.to_thread(_detail, p.type, p.name, point)
         del shown["type"]
         return {"args": None, "command": "", "oci": False, "sha256": "", **shown}
 
@@ -116,7 +120,7 @@ class PluginRoutes(SystemRoutes):
         """Nothing for what is not there; an installed package is to be uninstalled on the server."""
         if p.type not in _TYPES:
             return _without_type(f"{p.type}/{p.name}", "deregister plugin from")
-        point = _available(p.type).get(p.name)
+        point = (await _available(p.type)).get(p.name)
         if point is not None and not plugins.is_builtin(point):
             raise InvalidRequest(
                 f"plugin {p.name!r} is an installed Python package: uninstall it on the server and restart it"
