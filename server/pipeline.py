@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +61,7 @@ class Pipeline:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._in_use: Counter[str] = Counter()  # requests under way by tokens with limited uses
 
     async def answer(self, incoming: Incoming) -> Response:
         """The response to a request; raises CaveauError."""
@@ -109,17 +111,23 @@ class Pipeline:
 
     @contextlib.asynccontextmanager
     async def _one_use(self, incoming: Incoming) -> AsyncIterator[TokenEntry]:
-        """Take one of a token's limited uses, whatever comes of the request; the last one ends the token."""
+        """Take one of a token's limited uses, whatever comes of the request.
+
+        Once the last is taken and every request that took one has ended, the token is revoked.
+        """
         node, key = self._node, self._node.tokens.hash(incoming.token)
-        token = await node.store.run(lambda txn: node.tokens.use(txn, key))
-        if token is None:
-            raise PermissionDenied
+        self._in_use[key] += 1
         try:
+            token = await node.store.run(lambda txn: node.tokens.use(txn, key))
+            if token is None:
+                raise PermissionDenied
             yield token
         finally:
-            if token.num_uses < 0:
+            self._in_use[key] -= 1
+            if not self._in_use[key]:
+                del self._in_use[key]
                 with contextlib.suppress(Unavailable):  # spent it stays; the request is answered all the same
-                    await node.store.run(lambda txn: node.tokens.revoke(txn, key))
+                    await node.store.run(lambda txn: node.tokens.end_spent(txn, key))
 
     async def _perform(
         self, view: View, call: _Call, txn: Transaction | None = None, hooks: list[AfterCommit] | None = None
@@ -153,7 +161,11 @@ class Pipeline:
         decision: Decision | None = None
         warnings: list[str] = []
         if incoming.token:
-            token = call.limited or await self._token(view, incoming)
+            token = call.limited
+            if token is None:
+                token = await self._token(view, incoming)
+            elif await node.tokens.by_key(view, token.key) is None:  # revoked after its use was counted
+                raise PermissionDenied
             if token is not None and token.num_uses and call.limited is None and route.auth:
                 raise _LimitedToken
             req.client = req.token = token

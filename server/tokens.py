@@ -219,6 +219,12 @@ class TokenStore:
             self._put(view, entry)
         return entry
 
+    async def end_spent(self, view: View, key: str) -> None:
+        """Revoke a token that has no uses left."""
+        entry = await self.by_key(view, key)
+        if entry is not None and entry.num_uses < 0:
+            await self.revoke(view, key)
+
     async def revoke(self, view: View, key: str, *, spare_children: bool = False) -> bool:
         """Delete a token and everything that hangs on it; False when there is none.
 

@@ -16,6 +16,7 @@ from caveau.framework.errors import (
     UnsupportedOperation,
     UnsupportedPath,
 )
+from caveau.storage.inmem import InmemStore
 from caveau.tests.server.harness import Server, SlowStore
 
 
@@ -204,31 +205,70 @@ async def test_only_one_of_many_creates_what_must_be_new(slow):
     assert sorted(status for status, _ in found) == [200] + [400] * 19
 
 
-@pytest.mark.parametrize("fields", [{}, {"num_uses": 5}])
-async def test_nothing_is_written_by_a_token_that_was_revoked_meanwhile(fields):
-    """Revoked between its look-up and the commit: refused, or done before, never done after."""
-    for delay in range(25):
-        server = await Server(SlowStore()).start(("kv-v1",))
-        await server.policy("p", 'path "kv-v1/*" { capabilities = ["create", "update"] }')
-        token = await server.token(["p"], **fields)
-        done: list[str] = []
+class GatedStore(InmemStore):
+    """Reads of keys that end in ``/gate`` wait until the gate is opened."""
 
-        async def write(server=server, token=token, delay=delay, done=done):
-            for _ in range(delay):
-                await asyncio.sleep(0)
-            await server.call("update", "kv-v1/x", {"a": 1}, token)
-            done.append("written")
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached, self.opened = asyncio.Event(), asyncio.Event()
 
-        async def revoke(server=server, token=token, done=done):
-            await server.call("update", "auth/token/revoke", {"token": token})
-            done.append("revoked")
+    async def get(self, key: str) -> bytes | None:
+        if key.endswith("/gate"):
+            self.reached.set()
+            await self.opened.wait()
+        return await super().get(key)
 
-        written, revoked = await asyncio.gather(write(), revoke(), return_exceptions=True)
-        assert revoked is None
-        assert written is None or isinstance(written, PermissionDenied)
-        there = (await outcome(server, "read", "kv-v1/x"))[0] == 200
-        assert there == (written is None)
-        await server.core.stop()
+
+@pytest.fixture
+async def gated():
+    """A server that holds requests for ``kv-v1/gate``, once past their token, until ``store.opened`` is set."""
+    made = await Server(GatedStore()).start(("kv-v1",))
+    await made.policy("p", 'path "kv-v1/*" { capabilities = ["create", "update"] }')
+    yield made
+    await made.core.stop()
+
+
+@pytest.mark.parametrize("fields", [{}, {"num_uses": 5}, {"num_uses": 1}])
+async def test_nothing_is_written_by_a_token_that_was_revoked_meanwhile(gated, fields):
+    token = await gated.token(["p"], **fields)
+    accessor = (await gated.lookup(token))["accessor"]
+    write = asyncio.create_task(gated.call("update", "kv-v1/gate", {"a": 1}, token))
+    await gated.store.reached.wait()
+    if fields.get("num_uses") == 1:  # spent, and so nobody's but this request's: revoked by its key
+        await gated.node.store.run(lambda txn: gated.node.tokens.revoke(txn, gated.node.tokens.hash(token)))
+    else:
+        await gated.call("update", "auth/token/revoke-accessor", {"accessor": accessor})
+    gated.store.opened.set()
+    with pytest.raises(PermissionDenied):
+        await write
+    with pytest.raises(NotFound):
+        await gated.call("read", "kv-v1/gate")
+
+
+async def test_the_last_use_does_not_end_the_others_under_way(gated):
+    token = await gated.token(["p"], num_uses=2)
+    first = asyncio.create_task(gated.call("update", "kv-v1/gate", {"a": 1}, token))
+    await gated.store.reached.wait()
+    await gated.call("update", "kv-v1/other", {"a": 1}, token)
+    assert not await gated.alive(token)
+    gated.store.opened.set()
+    await first
+    assert (await gated.call("read", "kv-v1/gate")).data
+    assert len(await gated.keys_stored("namespaces/root/sys/token/id/")) == 1
+
+
+async def test_a_last_use_is_answered_though_sealing_keeps_its_token_from_being_removed(gated):
+    await gated.call("update", "kv-v1/a", {"a": 1})
+    await gated.policy("p", 'path "kv-v1/*" { capabilities = ["read"] }')
+    token = await gated.token(["p"], num_uses=1)
+    read = asyncio.create_task(gated.call("read", "kv-v1/gate", token=token))
+    await gated.store.reached.wait()
+    await gated.seal()
+    gated.store.opened.set()
+    with pytest.raises(NotFound):
+        await read
+    await gated.unseal()
+    assert not await gated.alive(token)
 
 
 async def test_a_wrapped_answer_is_given_once(slow):
