@@ -13,8 +13,9 @@ from typing import Any
 
 import orjson
 
-MAX_DEPTH = 300
-"""Levels of arrays and objects that a text may nest: Vault's default of ``max_json_depth``."""
+MAX_DEPTH = 510
+"""Levels of arrays and objects that a text may nest: Vault's default of ``max_json_depth`` for a request, 500,
+and the envelope around an answer that holds all of it."""
 
 _DIGITS_ONLY = bytes(ord("0") if code in b"0123456789" else ord(" ") for code in range(256))
 _LONG_NUMBER = b"0" * 19  # the shortest run of digits that may not fit in 64 bits

@@ -11,6 +11,7 @@ import posixpath
 import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -21,10 +22,12 @@ from ..framework.errors import (
     InvalidRequest,
     NotFound,
     PermissionDenied,
+    PreconditionFailed,
     RequestTooLarge,
     UnsupportedMediaType,
     UnsupportedOperation,
 )
+from ..framework.jsonlimits import LimitExceeded, Limits, Reader
 from ..framework.wire import parse_bool, parse_duration
 from .answer import Answer, errors
 from .cors import METHODS
@@ -57,6 +60,7 @@ _CLOSABLE = {
     ),
 }
 """What a listener can be told not to serve, although key shares and not tokens authorise it."""
+_OF_METRICS = frozenset({"sys/health", "sys/metrics"})
 _REDACTED = {
     "redact_addresses": frozenset({"leader_address", "leader_cluster_address"}),
     "redact_cluster_name": frozenset({"cluster_name"}),
@@ -74,12 +78,14 @@ class Edge:
         self._listener = listener
         size = listener.max_request_size
         self._max_body = math.inf if size < 0 else size or DEFAULT_MAX_BODY
+        self._reader = Reader(Limits(**{each.name: getattr(listener, each.name) for each in fields(Limits)}))
+        self._guarded = listener.role == "metrics_only" or listener.require_request_header
         self._closed = frozenset[str]().union(*(paths for name, paths in _CLOSABLE.items() if getattr(listener, name)))
         self._redacted = frozenset[str]().union(*(keys for name, keys in _REDACTED.items() if getattr(listener, name)))
 
-    async def handle(self, request: web.BaseRequest) -> Answer:
+    async def handle(self, request: web.BaseRequest, request_id: str = "") -> Answer:
         """Answer one request; never raises."""
-        request_id = _request_id()
+        request_id = request_id or new_request_id()
         cors: dict[str, str] = {}
         try:
             if (origin := request.headers.get("Origin")) is not None or request.method == "OPTIONS":
@@ -150,6 +156,8 @@ class Edge:
             path += "/"
         if path in self._closed:
             raise UnsupportedOperation
+        if self._guarded:
+            self._guard(path, headers)
         self._core.check_open(op, path)
         if method in _WITH_BODY:
             data = await self._body(request, method)
@@ -175,6 +183,13 @@ class Edge:
             client_certificate(request, self._listener),
         )
 
+    def _guard(self, path: str, headers: Mapping[str, str]) -> None:
+        """Refuse what the listener is not for, or what a browser could be made to send (server-side forgery)."""
+        if self._listener.role == "metrics_only" and path not in _OF_METRICS:
+            raise NotFound("")
+        if self._listener.require_request_header and headers.get("X-Vault-Request") != "true":
+            raise PreconditionFailed('missing "X-Vault-Request" header')
+
     async def _body(self, request: web.BaseRequest, method: str) -> dict[str, Any]:
         content_type = request.headers.get("Content-Type", "")
         media = content_type.partition(";")[0].strip().lower()
@@ -189,7 +204,9 @@ class Edge:
         if media == _FORM and start not in (b"{", b"["):
             return _form(raw)
         try:
-            data = jsontext.loads(raw)
+            data = self._reader.loads(raw)
+        except LimitExceeded as error:
+            raise InvalidRequest(str(error)) from None
         except ValueError as error:
             raise InvalidRequest(f"failed to decode JSON input: {error}") from None
         if data is None:
@@ -224,7 +241,7 @@ def _random_ids() -> Iterator[bytes]:
 _RANDOM = _random_ids()
 
 
-def _request_id() -> str:
+def new_request_id() -> str:
     """A random UUID (RFC 9562, version 4)."""
     h = next(_RANDOM).hex()
     return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[ord(h[16]) & 3]}{h[17:20]}-{h[20:]}"

@@ -179,7 +179,7 @@ def _check_and_set(options: Mapping[str, Any] | None, secret: Secret, config: Co
 
 
 def _names(data: dict[str, Any], depth: int) -> dict[str, Any]:
-    return {
-        name: _names(value, depth - 1) if depth > 1 and value and isinstance(value, dict) else None
-        for name, value in data.items()
-    }
+    names: dict[str, Any] = {}
+    for name, value in data.items():  # no comprehension: it would halve how deep the call stack allows
+        names[name] = _names(value, depth - 1) if depth > 1 and value and isinstance(value, dict) else None
+    return names
