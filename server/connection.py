@@ -28,7 +28,8 @@ Handler = Callable[[web.BaseRequest], Awaitable[Answer]]
 MAX_FIELD = 32 << 10
 """Longest request line and longest header, in bytes. Tokens and JWTs are the long ones."""
 MAX_HEADERS = 128
-"""Of every answer (RFC 6797): browsers heed it over TLS only."""
+_UNKNOWN_VERB = re.compile(r"^ *b['\"][-!#$%&'*+.^`|~\w]+ ", re.ASCII | re.MULTILINE)
+"""In the parser's message, which shows the request line: a verb (RFC 9110, section 9.1) that it does not know."""
 
 
 class Connection(RequestHandler):
