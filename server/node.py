@@ -88,13 +88,14 @@ class Node:
         self._reaper = asyncio.create_task(self._reap_forever(), name="expiry")
 
     async def close(self) -> None:
-        """Stop background work and let the engines go."""
+        """Stop background work and let the engines go; requests in flight can commit nothing any more."""
         tasks = [task for task in (self._reaper, *self._tasks) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for mount in self.router:
             await _cleanup(mount)
+        self.store.close()
 
     # What a new store gets
 

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from typing import Any, Protocol, TypeVar
 
-from ..framework.errors import Conflict, ReadOnlyStorage, StoreError, Unavailable
+from ..framework.errors import Conflict, ReadOnlyStorage, Sealed, StoreError, Unavailable
 from ..framework.storage import Physical, View
 from .cache import MISSING, Cache
 from .flight import Flight, Load, Pending, Scan
@@ -59,6 +59,7 @@ class Store:
         self._loads: dict[str, Load] = {}
         self._scans: set[Scan] = set()
         self._sequence = 0
+        self._closed = False
         self._active: dict[Transaction, None] = {}  # by _start, the oldest first
         self._history = History()  # of what changed after the oldest active _start
 
@@ -207,12 +208,19 @@ class Store:
         try:
             replaced = await self._replaced(txn)
             # From here to the physical store's commit() nothing may suspend.
+            if self._closed:
+                raise Sealed
             if not self._valid(txn):
                 raise Conflict("another request changed what this one has read")
             flight = self._launch(txn, replaced)
         finally:
             self.end(txn)
         await self._wait(flight)
+
+    def close(self) -> None:
+        """Refuse what is committed from now on: raises Sealed. Another Store may soon work on the same physical
+        one, which would not see what a request that outlived this one changes."""
+        self._closed = True
 
     def invalidate(self, keys: Iterable[str] | None = None) -> None:
         """``keys`` (None: everything) were changed in the physical store by someone else, such as a

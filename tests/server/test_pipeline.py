@@ -347,6 +347,24 @@ async def test_requests_in_flight_when_the_server_seals_end_with_503_or_are_done
         await outcome(slow, "delete", "sys/mounts/more")
 
 
+@pytest.mark.parametrize("op", ["update", "delete"])
+async def test_a_request_that_outlives_sealing_and_unsealing_changes_nothing(gated, op):
+    """What it read may have changed since, and the unsealed server would not see what it writes."""
+    gated.store.opened.set()
+    await gated.call("update", "kv-v1/gate", {"old": 1})
+    gated.store.opened.clear()
+    await gated.seal()
+    await gated.unseal()
+    gated.store.reached.clear()
+    late = asyncio.create_task(outcome(gated, op, "kv-v1/gate", {"late": 1} if op == "update" else None))
+    await gated.store.reached.wait()  # a delete gets there as it commits
+    await gated.seal()
+    await gated.unseal()
+    gated.store.opened.set()
+    assert (await late)[0] == 503
+    assert orjson.dumps((await gated.call("read", "kv-v1/gate")).data) == b'{"old":1}'
+
+
 async def test_a_sealed_server_refuses_everything_alike(server):
     token = await server.token(["default"])
     await server.seal()
