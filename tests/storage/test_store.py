@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable
 
 import pytest
-from caveau.framework.errors import Conflict, InvalidRequest, ReadOnlyStorage, StoreError, Unavailable
+from caveau.framework.errors import Conflict, InvalidRequest, ReadOnlyStorage, Sealed, StoreError, Unavailable
 from caveau.framework.storage import Batch
 from caveau.storage.inmem import InmemStore
 from caveau.storage.store import PrefixView, Store, Transaction
@@ -132,6 +132,25 @@ async def test_values_are_encrypted_under_their_key(store: Store, physical: Inme
     assert await physical.get("a") == b"a\0terces"
     assert await store.get("a") == b"secret"
     assert await Store(physical, Rot()).get("a") == b"secret"
+
+
+@pytest.mark.parametrize("value", [b"1", None])
+async def test_a_closed_store_stores_nothing_more(store: Store, physical: InmemStore, value: bytes | None) -> None:
+    async def first(txn: Transaction) -> None:
+        txn.put("a", b"0")
+
+    async def second(txn: Transaction) -> None:
+        store.close()
+        if value is None:
+            txn.delete("a")
+        else:
+            txn.put("a", value)
+
+    await store.run(first)
+    before = await physical.get("a")
+    with pytest.raises(Sealed):
+        await store.run(second)
+    assert await physical.get("a") == before
 
 
 async def test_reads_see_own_writes(store: Store) -> None:
