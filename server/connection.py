@@ -33,9 +33,12 @@ _UNKNOWN_VERB = re.compile(r"^ *b['\"][-!#$%&'*+.^`|~\w]+ ", re.ASCII | re.MULTI
 
 
 class Connection(RequestHandler):
-    """``_since`` is when the request being read began to arrive (0: none is), ``_body`` its unfinished body."""
+    """``_since`` is when the request being read began to arrive (0: none is), ``_body`` its unfinished body.
 
-    __slots__ = ("_begun", "_between", "_body", "_parsed", "_since", "_stalled")
+    ``overdue``: over how many seconds the request being answered is, which was cancelled for it; 0: it is not.
+    """
+
+    __slots__ = ("_answering", "_begun", "_between", "_body", "_parsed", "_since", "_stalled", "_taken", "overdue")
 
     def __init__(self, server: Server, *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
         super().__init__(server, loop=loop, **options)
@@ -45,6 +48,9 @@ class Connection(RequestHandler):
         self._between = True  # whether the next byte begins a request
         self._begun = b""  # what has arrived of a verb
         self._body: StreamReader | None = None
+        self._answering: asyncio.Task[Any] | None = None
+        self._taken = 0.0  # when it was taken up
+        self.overdue = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         server = self._manager
@@ -82,13 +88,29 @@ class Connection(RequestHandler):
         super().resume_writing()
         self._stalled = 0.0
 
+    async def _handle_request(self, *arguments: Any) -> tuple[web.StreamResponse, bool]:
+        self._answering, self._taken = asyncio.current_task(), self._loop.time()
+        try:
+            return await super()._handle_request(*arguments)
+        finally:
+            self._answering, self.overdue = None, 0.0
+
     @property
     def busy(self) -> bool:
         """Whether a request has begun to arrive or is being answered."""
         return self._request_in_progress or bool(self._messages) or (self._since > 0.0 and self._parsed > 0)
 
     def expire(self, now: float, limits: ListenerConfig) -> None:
-        """Close the connection if it is over one of its limits."""
+        """Close the connection, or cancel its request, if it is over one of its limits."""
+        if (
+            self._current_request is not None  # its handler is at work; sending the response is another matter
+            and self._answering is not None
+            and not self.overdue
+            and limits.max_request_duration
+            and now - self._taken > limits.max_request_duration
+        ):
+            self.overdue = limits.max_request_duration
+            self._answering.cancel()
         if self._since:
             limit = limits.http_read_timeout if self._body is not None else _header_limit(limits)
             if limit and now - self._since > limit:
@@ -187,5 +209,10 @@ class Server(web.Server):
 
 def _period(config: ListenerConfig) -> float:
     """Often enough for the shortest limit to be kept within a quarter of itself."""
-    limits = [config.http_read_header_timeout, config.http_read_timeout, config.http_write_timeout]
+    limits = [
+        config.http_read_header_timeout,
+        config.http_read_timeout,
+        config.http_write_timeout,
+        config.max_request_duration,
+    ]
     return min([1.0, *(limit / 4 for limit in limits if limit)])

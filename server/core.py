@@ -30,6 +30,7 @@ from .sys import System
 from .sys.cors import CORS_KEY
 from .sys.host import VERSIONS_KEY, record_version
 from .token_auth import TokenAuth
+from .whole import to_its_end
 
 if TYPE_CHECKING:
     from .config import ServerConfig
@@ -118,7 +119,8 @@ class Core:
         route, captures = System.match(op, path)
         params, _ = route.params.load(incoming.data, captures)
         request = CoreRequest(op, path, _NoStorage(), incoming.data, incoming.id, "sys/", incoming=incoming)
-        answer = await getattr(self._system, route.handler)(request, params)
+        work = getattr(self._system, route.handler)(request, params)
+        answer = await (work if route.op == "read" else to_its_end(work))
         return answer if isinstance(answer, Response) else Response(data=answer)
 
     async def dev_init(self, root_token: str = "") -> tuple[str, str]:

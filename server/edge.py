@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import html
 import logging
@@ -99,6 +100,10 @@ class Edge:
             if self._redacted and incoming.path in _TELLING:
                 response.data = {key: "" if key in self._redacted else value for key, value in response.data.items()}
             answer = _render(response, request_id)
+        except asyncio.CancelledError:
+            if not (seconds := getattr(request.protocol, "overdue", 0.0)):
+                raise
+            answer = _too_long(seconds)
         except CaveauError as error:
             if error.status >= 500 and error.status != 503:
                 _log.error("request %s failed: %s", request_id, error)
@@ -229,6 +234,22 @@ class Edge:
                 raise RequestTooLarge("http: request body too large")
             chunks.append(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _too_long(seconds: float) -> Answer:
+    """For a request that the connection has cancelled."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.uncancel()
+    answer = errors(
+        503,
+        [
+            f"the request took longer than max_request_duration, {seconds:g} seconds, and was stopped; "
+            "what it had given to the store by then is kept"
+        ],
+    )
+    answer.force_close()  # its body may not be all read
+    return answer
 
 
 def _random_ids() -> Iterator[bytes]:

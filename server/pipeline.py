@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,10 +34,12 @@ from .node import Node
 from .policy import ACL, Decision
 from .request import AfterCommit, CoreRequest, Incoming
 from .tokens import TokenEntry
+from .whole import to_its_end
 from .wrapping import can_wrap, wrap
 
 _DENIED = MultipleErrors("permission denied").args[0]
 _WRITES = frozenset({"create", "update", "patch"})
+_CHANGES = _WRITES | {"delete"}
 
 
 class _LimitedToken(Exception):
@@ -83,10 +85,16 @@ class Pipeline:
             raise await self._refusal(incoming, problem) from None
         call = _Call(incoming, mount, path, route, captures)
         try:
-            return await self._run(call)
+            return await self._start(call)
         except _LimitedToken:
             async with self._one_use(incoming) as call.limited:
-                return await self._run(call)
+                return await self._start(call)
+
+    def _start(self, call: _Call) -> Awaitable[Response]:
+        work = self._run(call)
+        if call.route.op in _CHANGES and call.mount.point == "sys/":  # changes the running server, not only the store
+            return to_its_end(work)
+        return work
 
     async def _run(self, call: _Call) -> Response:
         if not call.route.writes and not call.incoming.wrap_ttl:
