@@ -171,9 +171,7 @@ class Barrier:
         """Replace the active term; gives the new one's number."""
         return (await self._change(lambda keyring: keyring.rotate(now, self._random_bytes))).active
 
-    async def rekey(
-        self, root_key: bytes, raw: Batch = _NOTHING, entries: Mapping[str, bytes] = _NOTHING
-    ) -> None:
+    async def rekey(self, root_key: bytes, raw: Batch = _NOTHING, entries: Mapping[str, bytes] = _NOTHING) -> None:
         """Replace the root key. ``raw`` has to hold the new one, wrapped by the seal."""
         await self._change(lambda keyring: replace(keyring, root_key=root_key), raw, entries)
 

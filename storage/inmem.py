@@ -24,7 +24,7 @@ class InmemStore:
     def from_config(cls, config: Mapping[str, object]) -> Self:
         """Takes no settings; raises InvalidRequest naming the ones it got."""
         if config:
-            raise InvalidRequest(f"storage \"inmem\" has no setting {', '.join(sorted(config))}")
+            raise InvalidRequest(f'storage "inmem" has no setting {", ".join(sorted(config))}')
         return cls()
 
     async def open(self) -> None:

@@ -65,9 +65,7 @@ class Keyring:
         object.__setattr__(self, "terms", MappingProxyType(dict(self.terms)))
 
     @classmethod
-    def generate(
-        cls, root_key: bytes, now: float, random_bytes: Callable[[int], bytes] = os.urandom
-    ) -> Keyring:
+    def generate(cls, root_key: bytes, now: float, random_bytes: Callable[[int], bytes] = os.urandom) -> Keyring:
         """A first keyring, with term 1."""
         return cls(root_key, {1: Term(random_bytes(KEY_SIZE), now)}, active=1)
 
@@ -78,15 +76,11 @@ class Keyring:
     def rotate(self, now: float, random_bytes: Callable[[int], bytes] = os.urandom) -> Keyring:
         """With a new active term, one higher; the old ones stay."""
         number = self.active + 1
-        return replace(
-            self, terms={**self.terms, number: Term(random_bytes(KEY_SIZE), now)}, active=number
-        )
+        return replace(self, terms={**self.terms, number: Term(random_bytes(KEY_SIZE), now)}, active=number)
 
     def with_encryptions(self, count: int) -> Keyring:
         """With ``count`` encryptions on the active term."""
-        return replace(
-            self, terms={**self.terms, self.active: replace(self.active_term, encryptions=count)}
-        )
+        return replace(self, terms={**self.terms, self.active: replace(self.active_term, encryptions=count)})
 
     def rotation_due(self, now: float, encryptions: int) -> bool:
         """Whether ``encryptions`` or the age of the active term call for a new one."""
@@ -126,9 +120,7 @@ class Keyring:
         if stored["version"] != _VERSION:
             raise StoreError(f"the keyring has format {stored['version']}, written by a newer Caveau; upgrade")
         terms = {
-            int(number): Term(
-                base64.b64decode(term["key"]), parse_rfc3339(term["installed"]), term["encryptions"]
-            )
+            int(number): Term(base64.b64decode(term["key"]), parse_rfc3339(term["installed"]), term["encryptions"])
             for number, term in stored["terms"].items()
         }
         rotation = RotationConfig(**stored["rotation"])

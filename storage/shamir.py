@@ -19,9 +19,7 @@ from ..framework.errors import InvalidRequest
 MAX_SHARES = 255
 
 
-def split(
-    secret: bytes, shares: int, threshold: int, random_bytes: Callable[[int], bytes] = os.urandom
-) -> list[bytes]:
+def split(secret: bytes, shares: int, threshold: int, random_bytes: Callable[[int], bytes] = os.urandom) -> list[bytes]:
     """``shares`` shares, each ``len(secret) + 1`` bytes, any ``threshold`` of which give ``secret``.
 
     2 <= threshold <= shares <= 255; raises InvalidRequest. With fewer shares the secret stays

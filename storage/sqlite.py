@@ -38,8 +38,7 @@ _CREATE = (
     "CREATE VIEW batch AS SELECT k, v FROM kv",
     "CREATE TRIGGER put INSTEAD OF INSERT ON batch WHEN new.v NOT NULL BEGIN"
     " INSERT INTO kv VALUES (new.k, new.v) ON CONFLICT (k) DO UPDATE SET v = excluded.v; END",
-    "CREATE TRIGGER remove INSTEAD OF INSERT ON batch WHEN new.v IS NULL BEGIN"
-    " DELETE FROM kv WHERE k = new.k; END",
+    "CREATE TRIGGER remove INSTEAD OF INSERT ON batch WHEN new.v IS NULL BEGIN DELETE FROM kv WHERE k = new.k; END",
     f"PRAGMA application_id = {_APPLICATION}",
     f"PRAGMA user_version = {_SCHEMA}",
 )
@@ -114,7 +113,7 @@ class SqliteStore:
         sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH))
         try:
             await asyncio.to_thread(self._claim)
-            writer = aiosqlite.connect(self._path, factory=_Writer, isolation_level=None, cached_statements=256)
+            writer = aiosqlite.connect(self._path, factory=_Writer, isolation_level=None, cached_statements=24)
             writer._thread.daemon = True  # or a process that dies without close() would hang at its exit
             self._writer = await writer
             await self._prepare(writer)
@@ -300,4 +299,8 @@ class SqliteStore:
 
 
 def _insert(rows: Sequence[tuple[str, bytes | None]]) -> tuple[str, list[str | bytes | None]]:
-    return "INSERT INTO batch VALUES (?,?)" + ",(?,?)" * (len(rows) - 1), list(chain.from_iterable(rows))
+    """One statement for all rows, and its values. The last row is repeated up to a multiple of eight, so that
+    SQLite keeps a few statements ready and not one for every length: they are large."""
+    filled = list(rows)
+    filled += [filled[-1]] * (-len(filled) % 8 if len(filled) > 8 else 0)
+    return "INSERT INTO batch VALUES (?,?)" + ",(?,?)" * (len(filled) - 1), list(chain.from_iterable(filled))

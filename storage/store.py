@@ -247,8 +247,10 @@ class Store:
         fetched: dict[str, tuple[int, bytes | None]] = {}
         while True:
             self._settle()
-            known = (txn._reads, self._pending, self._cache, fetched)
-            missing = [key for key in txn._writes if not any(key in place for place in known)]
+            reads, pending, cache = txn._reads, self._pending, self._cache
+            missing = [
+                key for key in txn._writes if not (key in reads or key in pending or key in cache or key in fetched)
+            ]
             if not missing:
                 return fetched
             for key in missing:

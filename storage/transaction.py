@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 Names = list[str]  # the class below has a method named list
 
 
+_SLACK = 4096
+
+
 class Transaction:
     """One request's view: reads see one state of the store and its own writes (``View``).
 
@@ -64,7 +67,8 @@ class Transaction:
         """Set ``key``; raises InvalidRequest for a key that is not UTF-8 text."""
         if not key.isascii():
             check(key)
-        self._writes[key] = value
+        # What an encoder gives may lie in a buffer many times its length (orjson: 4 KiB); it may be kept for long.
+        self._writes[key] = bytes(memoryview(value)) if len(value) < _SLACK else value
 
     def delete(self, key: str) -> None:
         if not key.isascii():

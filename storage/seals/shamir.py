@@ -36,7 +36,7 @@ class ShamirSeal:
     @classmethod
     def from_config(cls, config: Mapping[str, object]) -> Self:
         if config:
-            raise InvalidRequest(f"seal \"shamir\" has no setting {', '.join(sorted(config))}")
+            raise InvalidRequest(f'seal "shamir" has no setting {", ".join(sorted(config))}')
         return cls()
 
     async def wrap(self, plaintext: bytes) -> bytes:
