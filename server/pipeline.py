@@ -40,6 +40,7 @@ from .wrapping import can_wrap, wrap
 _DENIED = MultipleErrors("permission denied").args[0]
 _WRITES = frozenset({"create", "update", "patch"})
 _CHANGES = _WRITES | {"delete"}
+_CREATE_OR_UPDATE = ("create", "update")
 
 
 class _LimitedToken(Exception):
@@ -182,8 +183,13 @@ class Pipeline:
                 raise PermissionDenied
             req.acl = await node.policies.acl(node.store, req.token.policies)
             if route.exists:
-                params, warnings = engine.load(route, call.captures, req.data)
-                req.op = "update" if await getattr(engine, route.exists)(req, params) else "create"
+                try:
+                    params, warnings = engine.load(route, call.captures, req.data)
+                    req.op = "update" if await getattr(engine, route.exists)(req, params) else "create"
+                except InvalidRequest:  # for those to know who might have done it right
+                    if any(req.acl.allow(op, incoming.path, data=incoming.data).allowed for op in _CREATE_OR_UPDATE):
+                        raise
+                    raise PermissionDenied(_DENIED) from None
             decision = req.acl.allow(req.op, incoming.path, data=incoming.data, wrap_ttl=incoming.wrap_ttl)
             if not decision.allowed or (route.sudo and not decision.sudo):
                 raise PermissionDenied(_DENIED)

@@ -99,6 +99,8 @@ async def test_a_refused_request_tells_nothing(server):
             ("read", "nothing/mounted/here", None), ("update", "kv-v1/there", {"x": 2}), ("update", "kv-v1/absent", {}),
             ("update", "kv-v2/data/there", {"options": {"cas": 7}, "data": {}}), ("delete", "kv-v1/absent", None),
             ("update", "kv-v2/config", {"max_versions": 3}), ("read", "sys/mounts/no-such-mount", None),
+            ("update", "kv-v2/data/there", {"data": "no map"}), ("update", "kv-v2/data/absent", {"data": 1}),
+            ("update", "auth/token/roles/x", {"orphan": "x"}), ("update", "auth/token/create", {"num_uses": "x"}),
             ("read", "auth/none/x", None), ("header", "kv-v1/there", None), ("scan", "kv-v1/", None),
         ):  # fmt: skip
             assert await outcome(server, op, path, body, token) == (403, told), (op, path)
