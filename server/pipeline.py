@@ -35,7 +35,7 @@ from .policy import ACL, Decision
 from .request import AfterCommit, CoreRequest, Incoming
 from .tokens import TokenEntry
 from .whole import to_its_end
-from .wrapping import can_wrap, wrap
+from .wrapping import PICK_UPS, can_wrap, check, wrap
 
 _DENIED = MultipleErrors("permission denied").args[0]
 _WRITES = frozenset({"create", "update", "patch"})
@@ -84,6 +84,8 @@ class Pipeline:
                 raise
             problem = type(error)(MultipleErrors(str(error)).args[0])
             raise await self._refusal(incoming, problem) from None
+        if incoming.path in PICK_UPS:
+            await check(self._node, incoming)
         call = _Call(incoming, mount, path, route, captures)
         try:
             return await self._start(call)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from ..framework import Response, View, jsontext
-from ..framework.errors import InvalidRequest
+from ..framework.errors import InvalidRequest, PermissionDenied
 from ..framework.messages import WrapInfo
 from ..framework.storage import ReadView
 from .envelope import envelope, is_empty
@@ -20,7 +20,9 @@ from .tokens import TokenEntry
 
 if TYPE_CHECKING:
     from .node import Node
+    from .request import Incoming
 
+PICK_UPS = frozenset({"sys/wrapping/unwrap", "sys/wrapping/rewrap"})
 WRAPPING_POLICY = "response-wrapping"
 _INVALID = "wrapping token is not valid or does not exist"
 
@@ -74,6 +76,19 @@ async def look_up(node: Node, view: ReadView, token: str) -> tuple[TokenEntry, W
     if entry is None or entry.policies != (WRAPPING_POLICY,):
         raise InvalidRequest(_INVALID)
     return entry, await contents(node, view, entry)
+
+
+async def check(node: Node, incoming: Incoming) -> None:
+    """Refuse one of `PICK_UPS` whose wrapping token is none, before anything is asked of the caller's token.
+
+    The two may be the same; so a token that is spent is told from one that may not pick up.
+    Raises InvalidRequest, or PermissionDenied when no token is given at all.
+    """
+    token = incoming.data.get("token") or incoming.token
+    if not token:
+        raise PermissionDenied("error validating wrapping token: token is empty")
+    if isinstance(token, str):
+        await look_up(node, node.store, token)
 
 
 async def contents(node: Node, view: ReadView, entry: TokenEntry) -> Wrapped:
