@@ -25,7 +25,11 @@ _COMMON = (
 )
 """On every answer; ``headers`` of the same name replace them."""
 _JSON = "Content-Type: application/json\r\n"
-_HEADS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n{_JSON}{_COMMON}" for status in HTTPStatus}
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+_HEADS = {
+    status: f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n{_JSON}{_COMMON}"
+    for status in range(200, 600)  # sys/health answers with whichever is asked for
+}
 _NAMES = frozenset(line.partition(":")[0].lower() for line in (_JSON + _COMMON).splitlines())
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 section 5.5
 _BODILESS = frozenset({204, 304})

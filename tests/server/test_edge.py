@@ -301,3 +301,9 @@ async def test_cross_origin_settings_outlive_a_seal(server: Server):
     shown = (await server.call("read", "sys/config/cors")).data
     assert shown["enabled"]
     assert shown["allow_credentials"]
+
+
+@pytest.mark.parametrize("code", [200, 299, 429, 473, 599])
+async def test_health_answers_with_the_status_that_is_asked_for(http, code):
+    answer = await http.ask("GET", f"/v1/sys/health?activecode={code}", token="")
+    assert (answer.status, answer.json["sealed"]) == (code, False)
