@@ -12,16 +12,14 @@ be undone any more, which is what rules it out.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import fcntl
 import os
 import sqlite3
-import sys
 from collections import deque
 from collections.abc import Awaitable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import aiosqlite
 
@@ -49,7 +47,6 @@ _END = b""  # SQLite sorts every blob after every text
 _ROWS = 1000  # per statement; a longer group is several statements in a transaction
 _GROUP = 64 << 20  # bytes of values after which a group takes no more batches
 _TURN = 500  # names a listing reads before it lets others run
-_SWITCH = 5e-6  # seconds; see _Writer
 
 _CAUSES = {
     "SQLITE_FULL": "the disk is full",
@@ -63,24 +60,6 @@ _CAUSES = {
     "SQLITE_TOOBIG": "a value is too big",
     "SQLITE_NOMEM": "out of memory",
 }
-
-
-class _Writer(sqlite3.Connection):
-    """The connection of the writing thread.
-
-    CPython lets a thread that waits for the GIL ask for it only after a switch interval without a
-    hand-over (5 ms), plus the kernel's timer slack (50 us). A loop that takes and releases the GIL
-    more often than that can starve the thread. So the interval goes down for the process (``open``),
-    and the slack here, for this thread. In a prototype on a quiet machine this raised one writer
-    beside a loop of 20 us turns from 32 commits/s (30 us interval, usual slack) to 1,221; three runs
-    with and without it here, on a machine busy with other work, showed no clear difference.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        if sys.platform == "linux":
-            set_timer_slack, nanoseconds = 29, 1  # PR_SET_TIMERSLACK, prctl(2)
-            ctypes.CDLL(None).prctl(set_timer_slack, nanoseconds, 0, 0, 0)
-        super().__init__(*args, **kwargs)
 
 
 class SqliteStore:
@@ -110,10 +89,9 @@ class SqliteStore:
 
     async def open(self) -> None:
         """Lock and open the file, creating it if need be; raises StoreError."""
-        sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH))
         try:
             await asyncio.to_thread(self._claim)
-            writer = aiosqlite.connect(self._path, factory=_Writer, isolation_level=None, cached_statements=24)
+            writer = aiosqlite.connect(self._path, isolation_level=None, cached_statements=24)
             writer._thread.daemon = True  # or a process that dies without close() would hang at its exit
             self._writer = await writer
             await self._prepare(writer)
