@@ -22,7 +22,7 @@ from .mounts import SINGLETONS, Mount, MountConfig, MountEntry, Router
 from .passwords import PasswordPolicies
 from .policies import PolicyStore
 from .policy import builtin
-from .tokens import EXPIRY_KIND, TokenEntry, TokenStore
+from .tokens import EXPIRY_KIND, ROOT_PATH, TokenEntry, TokenStore
 
 if TYPE_CHECKING:
     from .core import Core
@@ -321,12 +321,13 @@ class Node:
         return removed
 
     async def create_root_token(self, text: str = "") -> str:
-        """A new token with the root policy that never expires."""
+        """A new token with the root policy that never expires. With a chosen ``text`` it is like one that
+        a root token has created, as on every development server."""
         entry = TokenEntry(
             accessor="",
             policies=("root",),
-            path="auth/token/root",
-            display_name="root",
+            path="auth/token/create" if text else ROOT_PATH,
+            display_name="token" if text else "root",
             creation_time=self.clock.time(),
         )
         _, text = await self.store.run(lambda txn: self.tokens.create(txn, entry, text))

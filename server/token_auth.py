@@ -14,7 +14,7 @@ from ..framework.wire import PAIRS, SECONDS, STRINGS, Wire, parse_duration
 from .policies import RESERVED, normalise
 from .request import CoreRequest
 from .token_roles import Role, TokenRoles, lesser, matches, shown_cidrs
-from .tokens import BATCH_PREFIX, SERVICE_PREFIX, TokenEntry
+from .tokens import BATCH_PREFIX, ROOT_PATH, SERVICE_PREFIX, TokenEntry
 from .ttl import grant
 
 _INCREMENT = Field("How long it is to live from now; 0 gives what it was last given.", SECONDS)
@@ -221,6 +221,8 @@ class TokenAuth(TokenRoles):
             "ttl": entry.ttl(now),
             "type": entry.type,
         }
+        if entry.path == ROOT_PATH:
+            del shown["issue_time"], shown["renewable"]  # facts of a lease, which these have none of
         if entry.last_renewal:
             shown |= {"last_renewal": rfc3339(entry.last_renewal), "last_renewal_time": int(entry.last_renewal)}
         if entry.period:

@@ -30,6 +30,8 @@ from .expiry import Expiry
 
 SERVICE_PREFIX, BATCH_PREFIX = "hvs.", "hvb."
 ROOT_POLICY = "root"
+ROOT_PATH = "auth/token/root"
+"""Path of root tokens that the server makes itself, when it is initialised and for holders of its key."""
 EXPIRY_KIND = "token"
 _ALPHABET = string.ascii_letters + string.digits
 _ID_LENGTH = 24

@@ -23,6 +23,7 @@ _NOISE = (
     (re.compile(r"\b[0-9a-f]{64,}\b"), "<hex>"),
     (re.compile(r"\b127\.0\.0\.1:\d+"), "<address>"),
     (re.compile(r"\b[A-Za-z0-9+/]{43}="), "<base64>"),
+    (re.compile(r'(effective max_ttl of )"\d+h59m\d+s"'), r"\1<what is left of it>"),
     (re.compile(r"(?<![\d.])\d{1,2}\.\d{1,2}\.\d{1,2}(?:\+[\w.]+)?\b(?!\.)"), "<version>"),
     (re.compile(r"(?<![\w/+.-])(?=\w*[A-Z])[A-Za-z0-9]{24}(?![\w/+=-])"), "<accessor>"),
 )

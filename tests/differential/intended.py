@@ -96,12 +96,8 @@ INTENDED = (
     Intended("a role's explicit maximum bounds its batch tokens too",
              request=r'POST auth/token/create/r-\$n \{"type": "batch"\}',
              aspect=r"value (auth\.lease_duration|warnings\[\])"),
-    Intended("the root token of a development server is made like every root token, not by a request",
-             aspect=r"value data\.(display_name|path)", ours="root|auth/token/root", theirs="token|auth/token/create"),
     Intended("the server's log is nobody's but the server's",
              request="POST auth/token/tidy", aspect=r"value warnings\[\]"),
-    Intended("how much is left of the maximum when each server is asked",
-             aspect=r"value warnings\[\]", ours="TTL of .* exceeded .*", theirs="TTL of .* exceeded .*"),
     Intended("help never tells the caller's own token",
              request=r"GET auth/token/\w+-self\?help=1", aspect="keys id", ours="absent", theirs="string"),
     # HTTP and JSON.

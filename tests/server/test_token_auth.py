@@ -461,3 +461,14 @@ async def test_what_is_told_of_a_token(server):
                                                                                    "auth/token/create")  # fmt: skip
     created = await server.call("update", "auth/token/create", {"policies": ["no-such-policy"]})
     assert 'Policy "no-such-policy" does not exist' in created.warnings
+
+
+async def test_a_root_token_of_the_server_has_no_lease_to_tell_of(server):
+    made, created = await server.lookup(server.root), await server.lookup(await server.token(["root"]))
+    assert created.keys() - made.keys() == {"issue_time", "renewable"}
+    assert (made["path"], made["display_name"], made["ttl"], made["expire_time"]) == (
+        "auth/token/root",
+        "root",
+        0,
+        None,
+    )
