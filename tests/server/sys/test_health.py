@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from caveau.framework.errors import InvalidRequest, Sealed
+from caveau.framework.errors import InvalidRequest, PermissionDenied, Sealed
 from caveau.tests.server.harness import Server
 
 CODES = {"activecode": "210", "standbycode": "211", "sealedcode": "212", "uninitcode": "213"}
@@ -67,3 +67,11 @@ async def test_sealing_takes_a_token_with_sudo(server):
             await server.call("update", "sys/seal", token=token)
     await server.call("update", "sys/seal")
     assert server.core.sealed
+
+
+async def test_the_one_node_is_listed_and_active(server):
+    (node,) = (await server.call("read", "sys/ha-status")).data["nodes"]
+    assert node["active_node"]
+    assert node["hostname"]
+    with pytest.raises(PermissionDenied):
+        await server.call("read", "sys/ha-status", token="")

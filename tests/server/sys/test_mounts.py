@@ -210,6 +210,17 @@ async def test_tuning_that_is_refused(server, path, body, error):
         await server.call("update", f"{path}/tune", body)
 
 
+async def test_auth_mounts_are_shown_and_tuned_through_sys_mounts_too(server):
+    await server.call("update", "sys/mounts/auth/token/tune", {"description": "for all"})
+    for path in ("sys/mounts/auth/token", "sys/auth/token"):
+        assert (await server.call("read", path)).data["description"] == "for all"
+    with pytest.raises(InvalidRequest, match="'token_type' cannot be set for 'token'"):
+        await server.call("update", "sys/mounts/auth/token/tune", {"token_type": "batch"})
+    for op in ("update", "delete"):
+        with pytest.raises(InvalidRequest, match="cannot (un)?mount"):
+            await server.call(op, "sys/mounts/auth/token", {"type": "kv"})
+
+
 async def test_tunings_at_once_all_count():
     server = await Server(SlowStore()).start(("kv-v1",))
     changes = [{"description": "d"}, {"default_lease_ttl": "1h"}, {"max_lease_ttl": "2h"}, {"force_no_cache": True}]
