@@ -217,7 +217,7 @@ async def test_auth_mounts_are_shown_and_tuned_through_sys_mounts_too(server):
     with pytest.raises(InvalidRequest, match="'token_type' cannot be set for 'token'"):
         await server.call("update", "sys/mounts/auth/token/tune", {"token_type": "batch"})
     for op in ("update", "delete"):
-        with pytest.raises(InvalidRequest, match="cannot (un)?mount"):
+        with pytest.raises(InvalidRequest, match=r"cannot (un)?mount"):
             await server.call(op, "sys/mounts/auth/token", {"type": "kv"})
 
 
