@@ -155,13 +155,14 @@ async def test_a_mount_is_made_or_unmade_whole_though_the_answer_says_that_it_to
 
 async def test_sealing_goes_on_to_its_end(held, monkeypatch):
     server, _ = held
-    begun, go_on = asyncio.Event(), asyncio.Event()
+    begun, go_on, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
     close = server.node.close
 
     async def slow_close():
         begun.set()
         await go_on.wait()
         await close()
+        closed.set()
 
     monkeypatch.setattr(server.node, "close", slow_close)
     async with serving(server, max_request_duration=0.05) as http:
@@ -169,6 +170,8 @@ async def test_sealing_goes_on_to_its_end(held, monkeypatch):
         assert answer.errors[0].startswith(TOO_LONG)
         assert begun.is_set()
         go_on.set()
+        async with asyncio.timeout(5):
+            await closed.wait()
         await status(http, 503, "GET", "/v1/sys/health")
         await server.unseal()
         assert (await http.ask("GET", "/v1/kv-v1/none")).status == 404
