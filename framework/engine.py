@@ -21,6 +21,8 @@ from .params import Params
 from .routes import METHODS, Declaration, Route, compile_template
 from .storage import View
 
+_MATCHES_KEPT, _LONGEST_KEPT = 4096, 256
+
 
 class System(Protocol):
     """What the server offers an engine."""
@@ -54,6 +56,7 @@ class Engine:
     routes: ClassVar[tuple[Route, ...]] = ()
     help: ClassVar[str] = ""  # what path-help says of the mount itself
     _index: ClassVar[dict[tuple[str, str], tuple[Route, ...]]] = {}  # by operation and literal first segment
+    _matches: ClassVar[dict[tuple[str, str], tuple[Route, dict[str, str]]]] = {}  # those asked for lately
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -82,6 +85,7 @@ class Engine:
         _refuse_twins(cls, routes)
         routes.sort(key=lambda r: r.specificity)
         cls.routes = tuple(routes)
+        cls._matches = {}
         cls._index = {
             (op, first): tuple(r for r in routes if r.op == op and _literal(r) in (first, ""))
             for op in METHODS
@@ -94,12 +98,20 @@ class Engine:
 
         Raises UnsupportedPath, or UnsupportedOperation when only other operations have the path.
         """
+        known = cls._matches.get((op, path))
+        if known is not None:
+            return known
         routes = cls._index.get((op, path.partition("/")[0])) or cls._index.get((op, ""), ())
         for route in routes:
             if found := route.regex.fullmatch(path):
-                return route, {k: v for k, v in found.groupdict().items() if v is not None}
-        known = any(route.regex.fullmatch(path) for route in cls.routes)
-        raise UnsupportedOperation if known else UnsupportedPath
+                match = route, {k: v for k, v in found.groupdict().items() if v is not None}
+                if len(cls._matches) >= _MATCHES_KEPT:
+                    cls._matches.clear()
+                if len(path) <= _LONGEST_KEPT:
+                    cls._matches[op, path] = match
+                return match
+        exists = any(route.regex.fullmatch(path) for route in cls.routes)
+        raise UnsupportedOperation if exists else UnsupportedPath
 
     def load(self, route: Route, captures: Mapping[str, str], data: Mapping[str, Any]) -> tuple[Params, list[str]]:
         """The parameters of a request to ``route`` and its warnings."""

@@ -1,7 +1,7 @@
 """Decoded forms of stored values, remembered for as long as the stored bytes are the same object.
 
-The store's cache gives the same ``bytes`` object for a key until the key changes, so identity tells
-whether a decoded form is still true: nothing has to be invalidated.
+The store's cache gives the same ``bytes`` object for a key until the key changes, so identity tells at once
+whether a decoded form is still true (and equality if not): nothing has to be invalidated.
 """
 
 from __future__ import annotations
@@ -24,10 +24,19 @@ class Memo(Generic[T]):
 
     def __call__(self, key: str, raw: bytes) -> T:
         known = self._known.get(key)
-        if known is not None and known[0] is raw:
-            return known[1]
+        if known is not None:
+            if known[0] is raw:
+                return known[1]
+            if known[0] == raw:
+                self._known[key] = raw, known[1]
+                return known[1]
         value = self._decode(key, raw)
+        self.remember(key, raw, value)
+        return value
+
+    def remember(self, key: str, raw: bytes, value: T) -> None:
+        """Note what ``raw`` decodes to, which whoever has just encoded it knows. It need not be stored yet:
+        what is stored is compared before the value is used."""
         if len(self._known) >= self._limit:
             self._known.clear()
         self._known[key] = raw, value
-        return value

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .storage import View
+
+
+class _Empty(dict[str, Any]):
+    """A mapping that stays empty, to be shared as the default of fields."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]  # dataclasses take no default without one
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        raise TypeError("this mapping is shared: give the field one of its own")
+
+
+NOTHING: Mapping[str, Any] = _Empty()
 
 
 class Client(Protocol):
@@ -39,11 +51,11 @@ class Request:
     op: str
     path: str
     storage: View
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = NOTHING
     id: str = ""
     mount_point: str = ""
     client: Client | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)  # those the mount lets through, lower case
+    headers: Mapping[str, str] = NOTHING  # those the mount lets through, lower case
     remote_address: str = ""
     peer_certificate: bytes | None = None  # DER, of a TLS client that showed one
 
@@ -106,9 +118,9 @@ class Response:
     auth: Any = None  # Auth from a login; the core replaces it with the wire form
     lease: Lease | None = None
     lease_duration: int = 0  # without a lease: KV v1's refresh hint
-    warnings: list[str] = field(default_factory=list)
+    warnings: Sequence[str] = ()
     status: int = 0  # 0: 200, or 204 without content
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = NOTHING
     body: bytes | None = None
     content_type: str = "application/json"
     bare: bool = False

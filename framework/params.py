@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, dataclass_transform
 
@@ -51,6 +51,7 @@ class Spec:
     wire: Wire
     default: Any  # MISSING: required
     factory: Callable[[], Any] | None
+    plain: bool  # any text is a value of it as it is
 
     @property
     def required(self) -> bool:
@@ -105,7 +106,8 @@ class Params:
             if wire is None:
                 raise TypeError(f"{cls.__name__}.{f.name}: no wire type is known for {base}; name one in Field")
             factory = None if f.default_factory is dataclasses.MISSING else f.default_factory
-            cls.specs[f.name] = Spec(f.name, f.name.rstrip("_"), meta[0], wire, f.default, factory)
+            plain = wire is STRING and not meta[0].choices
+            cls.specs[f.name] = Spec(f.name, f.name.rstrip("_"), meta[0], wire, f.default, factory, plain)
         specs = cls.specs.values()
         cls._known = frozenset(key for s in specs for key in s.keys)
         cls._defaults = {s.name: s.default for s in specs if s.default is not dataclasses.MISSING}
@@ -118,16 +120,18 @@ class Params:
 
         ``captures`` come from the path and win over the body.
         """
-        values = dict(cls._defaults)
+        self = cls.__new__(cls)
+        values = self.__dict__
+        values.update(cls._defaults)
         for name, factory in cls._factories:
             values[name] = factory()
         warnings: list[str] = []
-        given: set[str] = set(captures)
-        for name, raw in captures.items():
-            values[name] = cls.specs[name].parse(name, raw)
-        self = cls.__new__(cls)
-        attributes = self.__dict__
+        for name, text in captures.items():
+            spec = cls.specs[name]
+            values[name] = text if spec.plain else spec.parse(name, text)
+        given: Iterable[str] = captures
         if body:
+            given = set(captures)
             for spec in cls.specs.values():
                 key = spec.key
                 if key not in body:
@@ -138,14 +142,13 @@ class Params:
                     values[spec.name] = spec.parse(key, body[key])
                     given.add(spec.name)
             if cls.open:
-                attributes["extra"] = body
+                values["extra"] = body
             else:
                 warnings = _complaints(body.keys() - cls._known, captures.keys() & body.keys())
         for name in cls._required:
             if name not in values:
                 raise InvalidRequest(f"missing {cls.specs[name].key}")
-        attributes.update(values)
-        attributes["given"] = frozenset(given)
+        values["given"] = frozenset(given)
         return self, warnings
 
 

@@ -79,7 +79,8 @@ class Answer:
             transport.write(head.encode("utf-8", "surrogateescape"))
         else:
             transport.write(head.encode("utf-8", "surrogateescape") + self.body)
-        await writer.drain()
+        if request.protocol._paused:  # the client takes its answers slowly
+            await writer.drain()
 
 
 def errors(status: int, messages: list[str]) -> Answer:

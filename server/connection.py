@@ -38,7 +38,18 @@ class Connection(RequestHandler):
     ``overdue``: over how many seconds the request being answered is, which was cancelled for it; 0: it is not.
     """
 
-    __slots__ = ("_answering", "_begun", "_between", "_body", "_parsed", "_since", "_stalled", "_taken", "overdue")
+    __slots__ = (
+        "_answering",
+        "_begun",
+        "_between",
+        "_body",
+        "_chunked",
+        "_parsed",
+        "_since",
+        "_stalled",
+        "_taken",
+        "overdue",
+    )
 
     def __init__(self, server: Server, *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
         super().__init__(server, loop=loop, **options)
@@ -48,6 +59,7 @@ class Connection(RequestHandler):
         self._between = True  # whether the next byte begins a request
         self._begun = b""  # what has arrived of a verb
         self._body: StreamReader | None = None
+        self._chunked = False  # whether that comes in chunks
         self._answering: asyncio.Task[Any] | None = None
         self._taken = 0.0  # when it was taken up
         self.overdue = 0.0
@@ -68,17 +80,34 @@ class Connection(RequestHandler):
                 self._begun += data
                 return
             data, self._begun = verb, b""
+        before = 0 if self._body is None else self._body.total_bytes
         super().data_received(data)
-        if self._request_count != self._parsed:  # a request's headers are complete
+        if new := self._request_count - self._parsed:  # a request's headers are complete
             self._parsed = self._request_count
-            self._body = self._messages[-1][1] if self._messages else None
+            message, self._body = self._messages[-1] if self._messages else (None, None)
+            self._chunked = bool(getattr(message, "chunked", False))
         if self._body is not None:
             if self._body.is_eof():
+                ended = data.endswith(b"\r\n\r\n") or (
+                    self._all(data, new) if new else self._chunked or self._body.total_bytes - before == len(data)
+                )
                 self._body = None
-                self._since = 0.0
+                self._since = 0.0 if ended else self._loop.time()
         elif data and self._since == 0.0:  # aiohttp calls with nothing, to go on with what it has buffered
             self._since = self._loop.time()
         self._between = self._since == 0.0
+
+    def _all(self, data: bytes, new: int) -> bool:
+        """Whether the ``new`` requests, the last of them whole, are all that ``data`` holds.
+
+        False only when the headers of one more request have begun to arrive: a clock runs for them.
+        """
+        if not self._between or self._buffer_paused or new > len(self._messages):
+            return True  # where each begins in the data, or what the parser holds back, is not known
+        at = 0
+        for _, payload in list(self._messages)[-new:]:
+            at = data.find(b"\r\n\r\n", at) + 4 + payload.total_bytes
+        return at >= len(data)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -111,7 +140,7 @@ class Connection(RequestHandler):
         ):
             self.overdue = limits.max_request_duration
             self._answering.cancel()
-        if self._since:
+        if self._since and (self._body is not None or self._answering is None):  # a further request may wait
             limit = limits.http_read_timeout if self._body is not None else _header_limit(limits)
             if limit and now - self._since > limit:
                 _log.debug(

@@ -88,6 +88,8 @@ class Pipeline:
             await check(self._node, incoming)
         call = _Call(incoming, mount, path, route, captures)
         try:
+            if not route.writes and not incoming.wrap_ttl and route.op not in _CHANGES:
+                return await self._perform(self._node.store, call)
             return await self._start(call)
         except _LimitedToken:
             async with self._one_use(incoming) as call.limited:
@@ -162,11 +164,9 @@ class Pipeline:
         if hooks is not None and txn is not None:
             req.after_commit = hooks
             req.on_commit = txn.on_commit
-        if mount.entry.config.passthrough_request_headers:
+        if passed := mount.entry.config.passthrough_request_headers:
             req.headers = {
-                name: value
-                for header in mount.entry.config.passthrough_request_headers
-                if (value := incoming.headers.get(name := header.lower())) is not None
+                name: value for header in passed if (value := incoming.headers.get(name := header.lower())) is not None
             }
         params: Params | None = None
         decision: Decision | None = None
@@ -212,7 +212,7 @@ class Pipeline:
 
     async def _token(self, view: View, incoming: Incoming) -> TokenEntry | None:
         token = await self._node.tokens.lookup(view, incoming.token)
-        if token is not None and not token.allows_address(incoming.remote_address):
+        if token is not None and token.bound_cidrs and not token.allows_address(incoming.remote_address):
             return None
         return token
 

@@ -42,13 +42,13 @@ class CoreRequest(Request):
     ``root``: the whole store, in the same transaction as ``storage``.
     """
 
-    incoming: Incoming = field(default_factory=lambda: Incoming("", "read", ""))
+    incoming: Incoming = None  # type: ignore[assignment]
     node: Node = None  # type: ignore[assignment]  # set by the pipeline wherever there is one
     mount: Mount = None  # type: ignore[assignment]
     root: View = None  # type: ignore[assignment]
     token: TokenEntry | None = None
     acl: ACL | None = None
-    after_commit: list[AfterCommit] = field(default_factory=list)
+    after_commit: list[AfterCommit] = None  # type: ignore[assignment]  # of requests that write
     on_commit: Callable[[Callable[[], None]], None] = lambda callback: None
 
     @property

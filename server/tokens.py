@@ -149,7 +149,9 @@ class TokenStore:
         """The live token of this text; None when there is none, or its time or its uses are over."""
         if text.startswith(BATCH_PREFIX):
             return await self._open_batch(view, text)
-        return self._live(await self.by_key(view, self.hash(text)))
+        key = self.hash(text)
+        raw = await view.get(self._id + key)
+        return None if raw is None else self._live(self._decoded(key, raw))
 
     async def by_key(self, view: ReadView, key: str) -> TokenEntry | None:
         """The token of this hash, expired or not."""

@@ -86,7 +86,9 @@ class Secrets(Engine):
         return secret
 
     def save(self, storage: View, path: str, secret: Secret) -> None:
-        storage.put(metadata_key(path), secret.encode())
+        raw = secret.encode()
+        storage.put(metadata_key(path), raw)
+        self._secrets.remember(path, raw, secret)  # the next write need not decode it
 
     async def data(self, storage: ReadView, path: str, number: int) -> bytes | None:
         """JSON text of the data of a version; None when there is none."""

@@ -77,10 +77,8 @@ def _random(source: str, count: int, form: str) -> Response:
         raise InvalidRequest("'bytes' cannot be less than 1")
     if count > MAX_RANDOM:
         raise InvalidRequest(f"'bytes' should be less than {MAX_RANDOM}")
-    answer = Response(data={"random_bytes": _encoder(form)(secrets.token_bytes(count))})
-    if source == "seal":
-        answer.warnings.append("no seal/entropy augmentation available, using platform entropy source")
-    return answer
+    warnings = ["no seal/entropy augmentation available, using platform entropy source"] if source == "seal" else []
+    return Response(data={"random_bytes": _encoder(form)(secrets.token_bytes(count))}, warnings=warnings)
 
 
 def _encoder(form: str) -> Callable[[bytes], str]:
