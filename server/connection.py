@@ -104,10 +104,15 @@ class Connection(RequestHandler):
         """
         if not self._between or self._buffer_paused or new > len(self._messages):
             return True  # where each begins in the data, or what the parser holds back, is not known
+        *earlier, (last, body) = list(self._messages)[-new:]
+        if getattr(last, "chunked", False):
+            return False  # chunks end in an empty line, and the data does not
         at = 0
-        for _, payload in list(self._messages)[-new:]:
+        for message, payload in earlier:
+            if getattr(message, "chunked", False):
+                return True  # how long it is, is not known
             at = data.find(b"\r\n\r\n", at) + 4 + payload.total_bytes
-        return at >= len(data)
+        return data.find(b"\r\n\r\n", at) + 4 + body.total_bytes >= len(data)
 
     def pause_writing(self) -> None:
         super().pause_writing()

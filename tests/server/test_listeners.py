@@ -243,6 +243,43 @@ async def test_slow_headers_of_a_second_request_are_cut_off():
         writer.close()
 
 
+POST = b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"
+CHUNKED = b"POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("first", [[GET], [POST], [GET + POST], [POST[:-2], POST[-2:]], [CHUNKED], [POST + CHUNKED]])
+@both_loops
+async def test_slow_headers_that_begin_in_the_packet_of_another_request_are_cut_off(first):
+    async with serving(plain(http_read_header_timeout=0.1, http_read_timeout=60, http_idle_timeout=60)) as listener:
+        reader, writer = await dial(listener)
+        first = [*first[:-1], first[-1] + b"GET / HT"]
+        for packet in first:
+            writer.write(packet)
+            await asyncio.sleep(0.02)
+        answer = await asyncio.wait_for(reader.read(), 5)
+        assert answer.count(b"HTTP/1.1 200") == b"".join(first).count(b"Host")
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [[GET], [GET + GET], [POST], [POST + POST], [POST + GET], [POST[:-2], POST[-2:]], [POST[:9], POST[9:]], [CHUNKED],
+     [CHUNKED[:-1], CHUNKED[-1:]], [CHUNKED[:-9], CHUNKED[-9:]], [GET + CHUNKED], [CHUNKED + POST], [GET * 40]],
+)  # fmt: skip
+@both_loops
+async def test_connections_that_wait_after_whole_requests_are_not_cut_off(packets):
+    async with serving(plain(http_read_header_timeout=0.05, http_read_timeout=60)) as listener:
+        reader, writer = await dial(listener)
+        for packet in packets:
+            writer.write(packet)
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.15)
+        writer.write(GET.replace(b"Host", b"Connection: close\r\nHost"))
+        answer = await asyncio.wait_for(reader.read(), 5)
+        assert answer.count(b"HTTP/1.1 200") == b"".join(packets).count(b"Host") + 1
+        writer.close()
+
+
 @both_loops
 async def test_slow_bodies_are_cut_off():
     async with serving(plain(http_read_header_timeout=60, http_read_timeout=0.1)) as listener:
