@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 import orjson
-from aiohttp import HttpVersion10, web
+from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
+from aiohttp.http_writer import HttpVersion10
 
 HSTS = "max-age=31536000; includeSubDomains"
 

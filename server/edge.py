@@ -227,6 +227,11 @@ class Edge:
         length = request.content_length
         if length is not None and length > self._max_body:
             raise RequestTooLarge("http: request body too large")
+        if request.content.is_eof():  # all of it is here, as small ones are
+            raw = request.content.read_nowait()
+            if len(raw) > self._max_body:
+                raise RequestTooLarge("http: request body too large")
+            return raw
         chunks, size = [], 0
         async for chunk in request.content.iter_any():
             size += len(chunk)

@@ -30,7 +30,7 @@ from .records import Config, Secret, Version
 
 CONFIG = "config"
 UPGRADED = "upgraded"
-_REMEMBERED = 1000  # secrets whose metadata stays decoded, some kilobytes each
+_REMEMBERED = 2000  # secrets whose metadata stays decoded, some kilobytes each
 
 
 class SecretPath(Params):

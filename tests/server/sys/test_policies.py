@@ -59,7 +59,7 @@ async def test_text_may_be_base64_and_rules_is_an_old_name(server):
     assert (await server.call("read", "sys/policies/acl/p")).data["policy"] == READ
     answer = await server.call("update", "sys/policy/q", {"rules": READ})
     assert answer.warnings == ["'rules' is deprecated, please use 'policy' instead"]
-    assert (await server.call("update", "sys/policy/q", {"rules": READ, "policy": READ})).warnings == []
+    assert not (await server.call("update", "sys/policy/q", {"rules": READ, "policy": READ})).warnings
 
 
 @pytest.mark.parametrize("name", ["root", "response-wrapping"])
