@@ -63,7 +63,7 @@ def dev_config(config: ServerConfig, address: str, *, persist: Path | None, tls:
                 f"{config.storage.origin}: -dev-persist brings its own store: leave the storage block out"
             )
         store = StorageConfig(type="sqlite", options={"path": str(persist / _STORE_FILE)})
-    return replace(config, listeners=(listener, *config.listeners), storage=store, ui=True)
+    return replace(config, listeners=(listener, *config.listeners), storage=store)
 
 
 async def open_dev(core: Core, options: DevOptions) -> DevKeys | None:

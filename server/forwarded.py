@@ -28,7 +28,7 @@ def client_address(request: web.BaseRequest, listener: ListenerConfig) -> str:
     (``x_forwarded_for_reject_not_present``) or with one from somebody else than its proxies
     (``x_forwarded_for_reject_not_authorized``).
     """
-    peer = _peer(request)
+    peer = peer_address(request)
     if not listener.x_forwarded_for_authorized_addrs:
         return peer
     headers = request.headers.getall("X-Forwarded-For", [])
@@ -63,7 +63,7 @@ def client_certificate(request: web.BaseRequest, listener: ListenerConfig) -> by
         tls: ssl.SSLObject | None = request.get_extra_info("ssl_object")
         return tls.getpeercert(binary_form=True) if tls is not None else None
     text = request.headers.get(name, "")
-    if not text or not _is_proxy(_peer(request), listener):
+    if not text or not _is_proxy(peer_address(request), listener):
         return None
     try:
         return _decoded(text, listener.x_forwarded_for_client_cert_decoders)
@@ -71,7 +71,8 @@ def client_certificate(request: web.BaseRequest, listener: ListenerConfig) -> by
         raise InvalidRequest(f"header {name} holds no certificate in the configured encoding") from None
 
 
-def _peer(request: web.BaseRequest) -> str:
+def peer_address(request: web.BaseRequest) -> str:
+    """The other end of the connection; ``""`` over a unix socket."""
     peer = request.protocol.peername
     if not isinstance(peer, tuple):
         return ""

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..framework.errors import CaveauError
 from . import lean, logs, plugins
-from .config import ConfigError, ListenerConfig, SealConfig, ServerConfig, cluster_address, load
+from .config import ConfigError, ListenerConfig, SealConfig, ServerConfig, cluster_address, load, without_effect
 from .dev import DevKeys, DevOptions, dev_banner, open_dev, write_cluster_json
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _start_logging(config: ServerConfig) -> None:
         )
     except OSError as error:
         raise ConfigError(f"log_file: {config.log_file} cannot be written: {error.strerror}") from None
-    for level, text in config.notices:
+    for level, text in (*config.notices, *without_effect(config)):
         _log.log(logs.LEVELS[level], text)
 
 
@@ -201,6 +201,7 @@ class _Process:
             await seal.close()
 
     async def start(self, core: Core) -> None:
+        from .access import handler
         from .edge import Edge
 
         keys: DevKeys | None = None
@@ -214,7 +215,7 @@ class _Process:
         elif core.storage_type == "inmem":
             _log.warning('storage "inmem" loses everything when the server ends; it is for development')
         for listener in self.listeners:
-            await listener.serve(Edge(core, listener.config).handle)
+            await listener.serve(handler(Edge(core, listener.config), listener.config, self.config))
         _settle_memory()
         _notify("READY=1")
         print("==> Caveau server started! Log data will stream in below:\n", flush=True)
@@ -258,6 +259,7 @@ class _Process:
 
     async def reload(self, core: Core) -> None:
         """SIGHUP: certificates, log level, log files and response headers. Mistakes change nothing and are logged."""
+        from .access import handler
         from .edge import Edge
 
         print("==> Caveau reload triggered", flush=True)
@@ -283,7 +285,7 @@ class _Process:
                 headers := _same_listener(listener, new).custom_response_headers
             ) != listener.config.custom_response_headers:
                 listener.config = replace(listener.config, custom_response_headers=headers)
-                listener.use(Edge(core, listener.config).handle)
+                listener.use(handler(Edge(core, listener.config), listener.config, self.config))
         _log.info("reloaded")
         _notify("READY=1")
 

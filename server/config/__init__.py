@@ -1,6 +1,7 @@
 """The server's configuration: frozen values, read from HCL or JSON files and the environment."""
 
 from .address import join_address, split_address
+from .effect import without_effect
 from .errors import ConfigError
 from .load import check, cluster_address, load, parse_directive, variable
 from .model import (
@@ -29,4 +30,5 @@ __all__ = [
     "parse_directive",
     "split_address",
     "variable",
+    "without_effect",
 ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+from caveau.server.access import handler
 from caveau.server.config import ListenerConfig
 from caveau.server.edge import Edge
 from caveau.server.listeners import Listener
@@ -87,7 +88,7 @@ async def serving(server: Server, **config: Any) -> AsyncIterator[Client]:
     """A client of ``server`` over HTTP; ``config`` are settings of the listener."""
     listener = Listener(ListenerConfig(address="127.0.0.1:0", tls_disable=True, **config))
     await asyncio.to_thread(listener.bind)
-    await listener.serve(Edge(server.core, listener.config).handle)
+    await listener.serve(handler(Edge(server.core, listener.config), listener.config, server.core.config))
     client = Client(server, listener)
     try:
         yield client

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import socket
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
 
 import pytest
 from caveau.framework.jsontext import dumps
 from caveau.framework.storage import Batch
+from caveau.server.logs import StandardFormat
 from caveau.storage.inmem import InmemStore
 from caveau.tests.server.harness import Server
 from caveau.tests.server.overhttp import Client, serving
@@ -175,3 +179,47 @@ async def test_sealing_goes_on_to_its_end(held, monkeypatch):
         await status(http, 503, "GET", "/v1/sys/health")
         await server.unseal()
         assert (await http.ask("GET", "/v1/kv-v1/none")).status == 404
+
+
+async def test_every_answer_can_name_the_host(server):
+    server.core.config = replace(server.core.config, enable_response_header_hostname=True)
+    async with serving(server) as http:
+        for path in ("/v1/sys/health", "/v1/kv-v1/none", "/none", "/v1//sys/health"):
+            assert (await http.ask("GET", path)).headers["x-vault-hostname"] == socket.gethostname()
+    server.core.config = replace(server.core.config, enable_response_header_hostname=False)
+    async with serving(server) as http:
+        assert "x-vault-hostname" not in (await http.ask("GET", "/v1/sys/health")).headers
+
+
+async def test_completed_requests_can_be_logged(server, caplog):
+    server.core.config = replace(server.core.config, log_requests_level="info")
+    caplog.set_level("INFO", "caveau.server.access")
+    async with serving(server) as http:
+        answer = await http.ask("LIST", "/v1/kv-v1/a?after=hunter", token=server.root)
+        await http.ask("POST", "/v1/kv-v1/b", {"password": "hunter"})
+        await http.ask("GET", f"/v1/auth/token/lookup/{server.root}")
+        caplog.set_level("WARNING", "caveau.server.access")
+        await http.ask("GET", "/v1/kv-v1/unseen")
+    lines = [StandardFormat().format(record) for record in caplog.records if record.name == "caveau.server.access"]
+    assert len(lines) == 3
+    assert re.search(
+        r"\[INFO\]  access: completed_request: request_id=[0-9a-f-]{36} request_method=LIST request_path=/v1/kv-v1/a "
+        rf"status_code={answer.status} duration=[0-9.]+ms client_address=127\.0\.0\.1$",
+        lines[0],
+    )
+    assert not [line for line in lines if "hunter" in line or server.root in line]
+
+
+async def test_the_logged_id_is_the_one_in_the_answer(server, caplog):
+    server.core.config = replace(server.core.config, log_requests_level="info")
+    caplog.set_level("INFO", "caveau.server.access")
+    async with serving(server) as http:
+        answer = await http.ask("GET", "/v1/sys/mounts")
+    assert caplog.records[-1].values["request_id"] == answer.json["request_id"]
+
+
+async def test_requests_are_not_logged_unless_asked_for(server, caplog):
+    caplog.set_level(1, "caveau.server.access")
+    async with serving(server) as http:
+        await http.ask("GET", "/v1/sys/mounts")
+    assert not [record for record in caplog.records if record.name == "caveau.server.access"]

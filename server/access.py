@@ -1,0 +1,71 @@
+"""What is done around every answer when the configuration asks for it: the host's name on it, a line in the log."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from ..framework.errors import InvalidRequest
+from . import logs
+from .edge import Edge, new_request_id
+from .forwarded import client_address, peer_address
+from .verbs import AS_LIST, AS_SCAN
+
+if TYPE_CHECKING:
+    from aiohttp.web_request import BaseRequest
+
+    from .answer import Answer
+    from .config import ListenerConfig, ServerConfig
+    from .connection import Handler
+
+_log = logging.getLogger(__name__)
+_VERBS = {AS_LIST: "LIST", AS_SCAN: "SCAN"}
+_LONGEST_PATH = 1024
+
+
+def handler(edge: Edge, listener: ListenerConfig, config: ServerConfig) -> Handler:
+    """What answers the requests of a listener: ``edge`` itself, if nothing is to be done around it."""
+    chosen: Handler = edge.handle
+    if config.log_requests_level != "off":
+        chosen = _logging(edge, listener, logs.LEVELS[config.log_requests_level])
+    if config.enable_response_header_hostname:
+        chosen = _naming(chosen, socket.gethostname())
+    return chosen
+
+
+def _naming(inner: Handler, host: str) -> Handler:
+    async def handle(request: BaseRequest) -> Answer:
+        answer = await inner(request)
+        answer.headers["X-Vault-Hostname"] = host
+        return answer
+
+    return handle
+
+
+def _logging(edge: Edge, listener: ListenerConfig, level: int) -> Handler:
+    async def handle(request: BaseRequest) -> Answer:
+        request_id = new_request_id()
+        began = time.perf_counter()
+        answer = await edge.handle(request, request_id)
+        if _log.isEnabledFor(level):
+            line = logs.values(
+                request_id=request_id,
+                request_method=_VERBS.get(request.method, request.method),
+                request_path=request.raw_path.partition("?")[0][:_LONGEST_PATH],
+                status_code=answer.status,
+                duration=f"{(time.perf_counter() - began) * 1000:.3f}ms",
+                client_address=_client(request, listener),
+            )
+            _log.log(level, "completed_request", extra=line)
+        return answer
+
+    return handle
+
+
+def _client(request: BaseRequest, listener: ListenerConfig) -> str:
+    try:
+        return client_address(request, listener)
+    except InvalidRequest:  # it was refused for that
+        return peer_address(request)

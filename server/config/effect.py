@@ -1,0 +1,49 @@
+"""Directives that are read and have nothing to act on yet, with the reason: nothing is left out in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any, Final
+
+from .model import ListenerConfig, ServerConfig
+
+Reasons = dict[str, tuple[str, str]]
+
+SERVER: Final[Reasons] = {
+    "ui": ("info", "there is no web page"),
+    "raw_storage_endpoint": ("warn", "sys/raw is not served"),
+    "introspection_endpoint": ("warn", "sys/internal/inspect is not served"),
+    "telemetry": ("warn", "no metrics are collected"),
+    "ha_storage": ("warn", "this node serves alone; nothing is stored there"),
+    "cluster_addr": ("debug", "this node serves alone"),
+    "disable_clustering": ("debug", "this node serves alone"),
+    "disable_standby_reads": ("debug", "this node serves alone"),
+    "enable_response_header_raft_node_id": ("debug", "this node is not part of a Raft cluster"),
+    "user_lockouts": ("debug", "there is no auth method in which users log in by a password"),
+    "plugin_directory": ("debug", "plug-ins are Python packages, found by their entry points"),
+    "unsafe_allow_api_audit_creation": ("debug", "there are no audit devices"),
+    "allow_audit_log_prefixing": ("debug", "there are no audit devices"),
+    "unsafe_cross_namespace_identity": ("debug", "there is one namespace"),
+}
+LISTENER: Final[Reasons] = {
+    "cluster_address": ("debug", "this node serves alone"),
+    "unauthenticated_metrics_access": ("debug", "sys/metrics is not served"),
+    "unauthenticated_pprof_access": ("debug", "sys/pprof is not served"),
+    "unauthenticated_in_flight_requests_access": ("debug", "sys/in-flight-req is not served"),
+}
+
+
+def without_effect(config: ServerConfig) -> Iterator[tuple[str, str]]:
+    """Level and text of a log line for each directive that is set and has no effect."""
+    where = ", ".join(config.sources) or "configuration"
+    yield from _set(config, ServerConfig(), SERVER, where)
+    for listener in config.listeners:
+        yield from _set(listener, ListenerConfig(), LISTENER, listener.origin)
+
+
+def _set(config: Any, defaults: Any, reasons: Reasons, where: str) -> Iterator[tuple[str, str]]:
+    for each in fields(config):
+        if each.name in reasons and getattr(config, each.name) != getattr(defaults, each.name):
+            level, reason = reasons[each.name]
+            yield level, f"{where}: {each.name} has no effect: {reason}"

@@ -1,0 +1,39 @@
+"""No directive is read and then left out in silence."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import caveau
+import pytest
+from caveau.server.config import ListenerConfig, ServerConfig, StorageConfig, effect, without_effect
+
+ROOT = Path(caveau.__file__).parent
+READERS = [
+    *(file for file in (ROOT / "server").rglob("*.py") if file.parent.name != "config" and file.name != "host.py"),
+    ROOT / "server/config/load.py",
+    ROOT / "framework/jsonlimits.py",
+]
+
+
+@pytest.mark.parametrize(("config", "reasons"), [(ServerConfig, effect.SERVER), (ListenerConfig, effect.LISTENER)])
+def test_each_directive_is_read_by_the_server_or_said_to_have_no_effect(config, reasons):
+    text = "\n".join(file.read_text() for file in READERS)
+    unread = {each.name for each in fields(config) if not re.search(rf"[.\"]{each.name}\b", text)}
+    assert unread - set(reasons) <= {"http_idle_timeout"}  # read as idle_seconds
+    assert set(reasons) <= {each.name for each in fields(config)}
+
+
+def test_what_is_set_and_has_no_effect_is_told_with_its_reason():
+    listener = ListenerConfig(origin="f:3", unauthenticated_metrics_access=True)
+    config = ServerConfig(
+        sources=("f",), listeners=(listener,), raw_storage_endpoint=True, ha_storage=StorageConfig(type="inmem")
+    )
+    assert list(without_effect(config)) == [
+        ("warn", "f: ha_storage has no effect: this node serves alone; nothing is stored there"),
+        ("warn", "f: raw_storage_endpoint has no effect: sys/raw is not served"),
+        ("debug", "f:3: unauthenticated_metrics_access has no effect: sys/metrics is not served"),
+    ]
+    assert list(without_effect(ServerConfig(listeners=(ListenerConfig(),)))) == []
