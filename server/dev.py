@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from ..framework.errors import CaveauError
 from .config import ConfigError, ListenerConfig, ServerConfig, StorageConfig, split_address
 
 if TYPE_CHECKING:
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 
 CA_FILE, CERT_FILE, KEY_FILE = "vault-ca.pem", "vault-cert.pem", "vault-key.pem"
 _KEYS_FILE, _STORE_FILE = "dev-keys.json", "caveau.db"
+_BEGUN_FILE = "dev-init-begun"
+"""There while a new store is initialized: with it and without keys, nobody can ever open the store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,22 +76,35 @@ async def open_dev(core: Core, options: DevOptions) -> DevKeys | None:
         return None
     known = await asyncio.to_thread(read_keys, options.persist) if options.persist else None
     if known is None:
-        try:
-            keys = DevKeys(*await core.dev_init(options.root_token_id))
-        except CaveauError as error:
-            if options.persist and "already initialized" in str(error):
-                raise ConfigError(
-                    f"{options.persist}: holds data but not its {_KEYS_FILE}; use another directory"
-                ) from None
-            raise
         if options.persist:
-            content = {"unseal_key": keys.unseal_key, "root_token": keys.root_token}
-            await asyncio.to_thread(_write_private, options.persist / _KEYS_FILE, content)
+            if await core.seal.barrier.initialized():
+                raise ConfigError(f"{options.persist}: holds data but not its {_KEYS_FILE}; use another directory")
+            await asyncio.to_thread(_write_private, options.persist / _BEGUN_FILE, {})
+        keys = DevKeys(*await core.dev_init(options.root_token_id))
+        if options.persist:
+            await asyncio.to_thread(_keep, keys, options.persist)
         return keys
     if options.root_token_id not in ("", known.root_token):
         raise ConfigError(f"{options.persist}: was made with another root token; leave -dev-root-token-id out")
     await core.seal.unseal(known.unseal_key)
     return known
+
+
+def _keep(keys: DevKeys, folder: Path) -> None:
+    _write_private(folder / _KEYS_FILE, {"unseal_key": keys.unseal_key, "root_token": keys.root_token})
+    (folder / _BEGUN_FILE).unlink()
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove a store whose first start was cut off before its keys were kept. Before it is opened."""
+    begun = folder / _BEGUN_FILE
+    if not begun.exists():
+        return
+    if not (folder / _KEYS_FILE).exists():
+        for pattern in (f"{_STORE_FILE}*", f"{_KEYS_FILE}.*.new"):
+            for file in folder.glob(pattern):
+                file.unlink()
+    begun.unlink()
 
 
 def read_keys(folder: Path) -> DevKeys | None:

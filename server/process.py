@@ -26,7 +26,7 @@ from .. import __version__
 from ..framework.errors import CaveauError
 from . import lean, logs, plugins
 from .config import ConfigError, ListenerConfig, SealConfig, ServerConfig, cluster_address, load, without_effect
-from .dev import DevKeys, DevOptions, dev_banner, open_dev, write_cluster_json
+from .dev import DevKeys, DevOptions, clear_unfinished, dev_banner, open_dev, write_cluster_json
 
 if TYPE_CHECKING:
     from ..framework.storage import Physical
@@ -159,6 +159,8 @@ class _Process:
 
     def prepare(self) -> None:
         """What can be found wrong before anything starts."""
+        if self.dev and self.dev.persist:
+            clear_unfinished(self.dev.persist)
         self.physical = make_store(self.config)
         self.seal = make_seal(self.config)
         for listener in self.listeners:

@@ -172,6 +172,21 @@ def test_dev_tls_in_a_temporary_folder_is_cleaned_up(start):
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("wait_for", ["dev-init-begun", "caveau.db", "caveau.db-wal", "dev-keys.json"])
+def test_dev_persist_survives_a_kill_at_its_first_start(start, tmp_path, wait_for):
+    kept = tmp_path / "kept"
+    flags = (f"-dev-persist={kept}", "-dev-listen-address=127.0.0.1:0", "-dev-no-store-token")
+    for _ in range(2):
+        run = start(*flags)
+        run.wait_for((kept / wait_for).exists)
+        run.process.kill()
+        run.process.wait()
+    run = start(*flags).started()
+    assert sorted(file.name for file in kept.iterdir() if not file.name.startswith("caveau.db")) == ["dev-keys.json"]
+    token = json.loads((kept / "dev-keys.json").read_text())["root_token"]
+    assert get(port_of(run), "/v1/sys/mounts/secret/tune", token)[0] == 200
+
+
 def test_dev_persist_comes_back_with_data_and_token(start, tmp_path):
     flags = ("-dev-persist=" + str(tmp_path / "kept"), "-dev-listen-address=127.0.0.1:0", "-dev-cluster-json=c.json")
     first = start(*flags).started()
