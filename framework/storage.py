@@ -26,7 +26,10 @@ class View(ReadView, Protocol):
     """Reads and writes of one request. Reads see the request's own writes; nothing is stored
     until the request commits, and then everything at once."""
 
-    def put(self, key: str, value: bytes) -> None: ...
+    def put(self, key: str, value: bytes, *, new: bool = False) -> None:
+        """Set ``key``. ``new``: the caller knows that it is absent (a random id, the next of a row of
+        numbers), which saves looking for what it replaces."""
+        ...
 
     def delete(self, key: str) -> None:
         """Remove ``key``; nothing happens when it is absent."""

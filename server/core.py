@@ -212,7 +212,7 @@ class _NoStorage:
     async def list(self, prefix: str = "", after: str = "", limit: int = 0) -> list[str]:
         raise Sealed
 
-    def put(self, key: str, value: bytes) -> None:
+    def put(self, key: str, value: bytes, *, new: bool = False) -> None:
         raise Sealed
 
     def delete(self, key: str) -> None:

@@ -36,7 +36,7 @@ class Expiry:
 
     def add(self, view: View, when: float, kind: str, id_: str) -> None:
         """Note that the thing ends at ``when`` (seconds since the epoch)."""
-        view.put(_key(self._prefix, when, kind, id_), b"")
+        view.put(_key(self._prefix, when, kind, id_), b"", new=True)
 
     def remove(self, view: View, when: float, kind: str, id_: str) -> None:
         view.delete(_key(self._prefix, when, kind, id_))

@@ -194,9 +194,9 @@ class TokenStore:
         entry = replace(entry, key=key, accessor=entry.accessor or random_id())
         self._put(view, entry)
         pointer = orjson.dumps({"accessor": entry.accessor, "key": key})
-        view.put(self._accessor + self.hash(entry.accessor), pointer)
+        view.put(self._accessor + self.hash(entry.accessor), pointer, new=True)
         if entry.parent:
-            view.put(f"{self._parent}{entry.parent}/{key}", b"")
+            view.put(f"{self._parent}{entry.parent}/{key}", b"", new=True)
         if entry.expire_time:
             self._expiry.add(view, entry.expire_time, EXPIRY_KIND, key)
         return entry, text

@@ -97,7 +97,7 @@ class Store:
         """The durable children of ``prefix``, as ``ReadView.list``."""
         return await self._list(prefix, after, limit, None)
 
-    def put(self, key: str, value: bytes) -> None:
+    def put(self, key: str, value: bytes, *, new: bool = False) -> None:
         """Raises ReadOnlyStorage: only transactions write."""
         raise ReadOnlyStorage("a request that is not marked as writing tried to write")
 
@@ -404,8 +404,8 @@ class PrefixView:
     def list(self, prefix: str = "", after: str = "", limit: int = 0) -> Coroutine[Any, Any, Names]:
         return self._view.list(self._prefix + prefix, after, limit)
 
-    def put(self, key: str, value: bytes) -> None:
-        self._view.put(self._prefix + key, value)
+    def put(self, key: str, value: bytes, *, new: bool = False) -> None:
+        self._view.put(self._prefix + key, value, new=new)
 
     def delete(self, key: str) -> None:
         self._view.delete(self._prefix + key)

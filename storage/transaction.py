@@ -63,10 +63,12 @@ class Transaction:
                 return names
             store._extend(self)
 
-    def put(self, key: str, value: bytes) -> None:
+    def put(self, key: str, value: bytes, *, new: bool = False) -> None:
         """Set ``key``; raises InvalidRequest for a key that is not UTF-8 text."""
         if not key.isascii():
             check(key)
+        if new and key not in self._writes:
+            self._reads.setdefault(key, None)  # as if it had been looked for
         # What an encoder gives may lie in a buffer many times its length (orjson: 4 KiB); it may be kept for long.
         self._writes[key] = bytes(memoryview(value)) if len(value) < _SLACK else value
 

@@ -147,7 +147,7 @@ class DataRoutes(Secrets):
         written = replace(
             secret, updated_time=created, current_version=number, oldest_version=oldest, versions=versions
         )
-        storage.put(version_key(path, number), data)
+        storage.put(version_key(path, number), data, new=True)
         self.save(storage, path, written)
         return written.describe_version(number)
 

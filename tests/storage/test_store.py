@@ -658,6 +658,34 @@ async def test_overwriting_blindly_decrypts_nothing(physical: InmemStore) -> Non
     assert cipher.decrypted == []
 
 
+async def test_what_is_new_is_not_looked_for(physical: InmemStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(physical, Rot())
+    looked: list[str] = []
+    real = physical.get
+
+    async def get(key: str) -> bytes | None:
+        looked.append(key)
+        return await real(key)
+
+    monkeypatch.setattr(physical, "get", get)
+    txn = store.begin()
+    txn.put("a", b"1", new=True)
+    txn.put("b", b"1")
+    await store.commit(txn)
+    assert looked == ["b"]
+    assert await store.get("a") == b"1"
+
+
+async def test_of_two_that_take_a_key_for_new_one_runs_again(store: Store) -> None:
+    first, second = store.begin(), store.begin()
+    first.put("a", b"1", new=True)
+    second.put("a", b"2", new=True)
+    await store.commit(first)
+    with pytest.raises(Conflict):
+        await store.commit(second)
+    assert await store.get("a") == b"1"
+
+
 async def test_invalidate(store: Store, physical: InmemStore) -> None:
     await write(store, a=b"1", b=b"1")
     readers = [store.begin() for _ in range(3)]
