@@ -12,53 +12,11 @@ import signal
 import socket
 import ssl
 import stat
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 from caveau.cli.main import main
-
-STARTED = "==> Caveau server started!"
-
-
-class Run:
-    """A server process; ``out`` and ``log`` are its standard output and error."""
-
-    def __init__(self, home: Path, bytecode: Path, *arguments: str, environ: dict[str, str] | None = None) -> None:
-        self.out_file, self.log_file = home / "out", home / "log"
-        dropped = ("BAO_", "VAULT_", "CAVEAU_", "PYTHONDONTWRITEBYTECODE")
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
-        with self.out_file.open("wb") as out, self.log_file.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "caveau", "server", *arguments],
-                stdout=out, stderr=log, stdin=subprocess.DEVNULL, cwd=home,
-                env=kept | {"HOME": str(home), "PYTHONPYCACHEPREFIX": str(bytecode)} | (environ or {}),
-            )  # fmt: skip
-
-    @property
-    def out(self) -> str:
-        return self.out_file.read_text()
-
-    @property
-    def log(self) -> str:
-        return self.log_file.read_text()
-
-    def wait_for(self, condition) -> None:
-        deadline = time.monotonic() + 30
-        while not condition():
-            assert time.monotonic() < deadline, f"{self.out}\n{self.log}"
-            assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.out}\n{self.log}"
-            time.sleep(0.01)
-
-    def started(self) -> Run:
-        self.wait_for(lambda: STARTED in self.out)
-        return self
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(15)
+from caveau.tests.server.running import Run, port_of
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +40,6 @@ def start(tmp_path, bytecode):
         if run.process.poll() is None:
             run.process.kill()
             run.process.wait()
-
-
-def port_of(run: Run) -> int:
-    found = re.search(r'addr: "127\.0\.0\.1:(\d+)"', run.out)
-    assert found, run.out
-    return int(found[1])
 
 
 def get(port: int, path: str, token: str = "", context: ssl.SSLContext | None = None) -> tuple[int, dict, dict]:
