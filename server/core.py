@@ -150,7 +150,7 @@ class Core:
     # Hooks of the seal
 
     async def _open(self, barrier: Barrier) -> None:
-        cache = 0 if self.config.disable_cache else self.config.cache_size * 512  # entries of about that many bytes
+        cache = 0 if self.config.disable_cache else self.config.cache_size * 128  # 16 MiB by default
         node = Node(self, barrier, self.physical, cache)
         await node.open()
         self.cluster = await node.store.run(self._identify)

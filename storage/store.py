@@ -319,7 +319,10 @@ class Store:
                     del self._pending[key]
                 else:
                     entry.old, entry.sealed = value, False
-                self._cache.put(key, value)
+                if value is None:
+                    self._cache.discard(key)  # few ask for what was deleted, and many things are
+                else:
+                    self._cache.put(key, value)
                 for scan in self._scans:
                     if key.startswith(scan.prefix):
                         scan.present[key] = value is not None
