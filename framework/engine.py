@@ -7,6 +7,7 @@ An auth method is an engine too, whose login routes answer with ``Auth``.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import typing
@@ -78,18 +79,22 @@ class Engine:
     def __init_subclass__(cls) -> None:
         cls.help = inspect.cleandoc(cls.__dict__.get("help") or cls.__doc__ or "")
         routes = [
-            _build(cls, name, function, declaration)
-            for name, function in inspect.getmembers(cls, inspect.iscoroutinefunction)
-            for declaration in function.__dict__.get("_routes", ())
+            _build(name, function, declaration)
+            for name, function in _handlers(cls)
+            for declaration in function.__dict__["_routes"]
         ]
+        for route in routes:
+            if route.exists and not inspect.iscoroutinefunction(getattr(cls, route.exists, None)):
+                raise TypeError(f"{cls.__name__}.{route.handler}: {route.exists} is not a coroutine method")
         _refuse_twins(cls, routes)
         routes.sort(key=lambda r: r.specificity)
         cls.routes = tuple(routes)
         cls._matches = {}
+        firsts = [(route, _literal(route)) for route in routes]
         cls._index = {
-            (op, first): tuple(r for r in routes if r.op == op and _literal(r) in (first, ""))
+            (op, first): tuple(route for route, own in firsts if route.op == op and own in (first, ""))
             for op in METHODS
-            for first in {"", *map(_literal, routes)}
+            for first in {"", *(own for _, own in firsts)}
         }
 
     @classmethod
@@ -136,16 +141,25 @@ def _literal(route: Route) -> str:
     return found[1] if found else ""
 
 
-def _build(cls: type, name: str, function: Callable[..., Any], d: Declaration) -> Route:
-    where = f"{cls.__name__}.{name}: {d.op} {d.template!r}"
-    params = typing.get_type_hints(function).get("p")
+def _handlers(cls: type) -> list[tuple[str, Callable[..., Any]]]:
+    """The methods that are routes, inherited ones too, by name."""
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        found.update(base.__dict__)
+    return sorted((name, value) for name, value in found.items() if "_routes" in getattr(value, "__dict__", ()))
+
+
+@functools.cache  # an engine that is put together of several classes has the routes of each
+def _build(name: str, function: Callable[..., Any], d: Declaration) -> Route:
+    where = f"{function.__qualname__}: {d.op} {d.template!r}"
+    params = function.__annotations__.get("p")
+    if isinstance(params, str):  # mostly a plain name; resolving the whole signature takes far longer
+        params = function.__globals__.get(params) or typing.get_type_hints(function).get("p")
     if not (isinstance(params, type) and issubclass(params, Params)):
         raise TypeError(f"{where}: annotate the parameter p with a Params class")
     regex = compile_template(d.op, d.template)
     if undeclared := sorted(set(regex.groupindex) - set(params.specs)):
         raise TypeError(f"{where}: captures undeclared {undeclared}")
-    if d.exists and not inspect.iscoroutinefunction(getattr(cls, d.exists, None)):
-        raise TypeError(f"{where}: {d.exists} is not a coroutine method")
     summary, _, description = inspect.cleandoc(function.__doc__ or "").partition("\n\n")
     if not summary:
         raise TypeError(f"{where}: a route needs a docstring; it is the help text")

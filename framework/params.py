@@ -95,7 +95,7 @@ class Params:
     extra: ClassVar[Mapping[str, Any]] = {}
 
     def __init_subclass__(cls) -> None:
-        dataclass(kw_only=True)(cls)
+        dataclass(kw_only=True, repr=False, eq=False)(cls)  # a value may be a secret
         hints = typing.get_type_hints(cls, include_extras=True)
         cls.specs = {}
         for f in dataclasses.fields(cls):  # type: ignore[arg-type]
