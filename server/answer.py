@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 import orjson
-from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http_writer import HttpVersion10
+from aiohttp.web_request import BaseRequest
 
 HSTS = "max-age=31536000; includeSubDomains"
 
@@ -46,13 +46,13 @@ class Answer:
         self.body = body
         self.headers: dict[str, str] = dict(headers) if headers else {}
         self.keep_alive: bool | None = None
-        self._request: web.BaseRequest
+        self._request: BaseRequest
 
     def force_close(self) -> None:
         """Close the connection after this answer."""
         self.keep_alive = False
 
-    async def prepare(self, request: web.BaseRequest) -> None:
+    async def prepare(self, request: BaseRequest) -> None:
         """Called by the connection before ``write_eof``."""
         self._request = request
         if self.keep_alive is None:

@@ -12,10 +12,12 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aiohttp import web
+from aiohttp import web_server
 from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_response import StreamResponse
 
 from .answer import Answer, errors
 from .config import ListenerConfig
@@ -23,7 +25,7 @@ from .verbs import disguise
 
 _log = logging.getLogger(__name__)
 
-Handler = Callable[[web.BaseRequest], Awaitable[Answer]]
+Handler = Callable[[BaseRequest], Awaitable[Answer]]
 
 MAX_FIELD = 32 << 10
 """Longest request line and longest header, in bytes. Tokens and JWTs are the long ones."""
@@ -122,7 +124,7 @@ class Connection(RequestHandler):
         super().resume_writing()
         self._stalled = 0.0
 
-    async def _handle_request(self, *arguments: Any) -> tuple[web.StreamResponse, bool]:
+    async def _handle_request(self, *arguments: Any) -> tuple[StreamResponse, bool]:
         self._answering, self._taken = asyncio.current_task(), self._loop.time()
         try:
             return await super()._handle_request(*arguments)
@@ -160,7 +162,7 @@ class Connection(RequestHandler):
                 self.transport.abort()
 
     def handle_error(  # type: ignore[override]  # Answer is all that aiohttp asks of a response
-        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+        self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> Answer:
         """Answer what is no HTTP, and what the handler failed to answer. Bytes of the request are not repeated."""
         if status == 400 and isinstance(exc, LineTooLong):
@@ -183,7 +185,7 @@ def _header_limit(limits: ListenerConfig) -> float:
     return limits.http_read_header_timeout or limits.http_read_timeout
 
 
-class Server(web.Server):
+class Server(web_server.Server):
     """aiohttp's low-level server making our connections, at most ``limit`` of them."""
 
     def __init__(self, handler: Handler, config: ListenerConfig, limit: int) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
+from aiohttp.web_request import BaseRequest
 
 from ..framework import Response, jsontext
 from ..framework.errors import (
@@ -84,7 +84,7 @@ class Edge:
         self._closed = frozenset[str]().union(*(paths for name, paths in _CLOSABLE.items() if getattr(listener, name)))
         self._redacted = frozenset[str]().union(*(keys for name, keys in _REDACTED.items() if getattr(listener, name)))
 
-    async def handle(self, request: web.BaseRequest, request_id: str = "") -> Answer:
+    async def handle(self, request: BaseRequest, request_id: str = "") -> Answer:
         """Answer one request; never raises."""
         request_id = request_id or new_request_id()
         cors: dict[str, str] = {}
@@ -119,7 +119,7 @@ class Edge:
             answer.headers.update(self._listener.response_headers(answer.status))
         return answer
 
-    def _cross_origin(self, request: web.BaseRequest, origin: str | None) -> tuple[dict[str, str], bool]:
+    def _cross_origin(self, request: BaseRequest, origin: str | None) -> tuple[dict[str, str], bool]:
         """Headers for a request from another origin, and whether it is a preflight; raises PermissionDenied."""
         cors = self._core.cors
         preflight = request.method == "OPTIONS"
@@ -139,7 +139,7 @@ class Edge:
             raise UnsupportedOperation("")
         return headers | cors.preflight_headers(), True
 
-    async def _incoming(self, request: web.BaseRequest, request_id: str) -> Incoming | Answer:
+    async def _incoming(self, request: BaseRequest, request_id: str) -> Incoming | Answer:
         raw_path, _, query = request.raw_path.partition("?")
         path = _path(raw_path)
         if path is None:
@@ -195,7 +195,7 @@ class Edge:
         if self._listener.require_request_header and headers.get("X-Vault-Request") != "true":
             raise PreconditionFailed('missing "X-Vault-Request" header')
 
-    async def _body(self, request: web.BaseRequest, method: str) -> dict[str, Any]:
+    async def _body(self, request: BaseRequest, method: str) -> dict[str, Any]:
         content_type = request.headers.get("Content-Type", "")
         media = content_type.partition(";")[0].strip().lower()
         if method == "PATCH" and media != _MERGE_PATCH:
@@ -220,7 +220,7 @@ class Edge:
             raise InvalidRequest("failed to decode JSON input: the body must be a JSON object")
         return data
 
-    async def _read(self, request: web.BaseRequest) -> bytes:
+    async def _read(self, request: BaseRequest) -> bytes:
         """The body; raises RequestTooLarge for one over ``max_request_size``."""
         if not request.can_read_body:
             return b""

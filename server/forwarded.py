@@ -13,7 +13,7 @@ import re
 import ssl
 from urllib.parse import unquote_to_bytes
 
-from aiohttp import web
+from aiohttp.web_request import BaseRequest
 
 from ..framework.errors import InvalidRequest
 from .config import ListenerConfig
@@ -21,7 +21,7 @@ from .config import ListenerConfig
 _MAX_CERTIFICATE = 64 << 10
 
 
-def client_address(request: web.BaseRequest, listener: ListenerConfig) -> str:
+def client_address(request: BaseRequest, listener: ListenerConfig) -> str:
     """The client's IP address as text; ``""`` over a unix socket.
 
     Raises InvalidRequest where the listener is to reject a request without the header
@@ -52,7 +52,7 @@ def client_address(request: web.BaseRequest, listener: ListenerConfig) -> str:
     return _hop_address(hops[index])
 
 
-def client_certificate(request: web.BaseRequest, listener: ListenerConfig) -> bytes | None:
+def client_certificate(request: BaseRequest, listener: ListenerConfig) -> bytes | None:
     """The client's certificate as DER, from the connection or, where one is configured, from the proxy's header.
 
     A header's certificate was verified by the proxy, not here. Raises InvalidRequest when it
@@ -71,7 +71,7 @@ def client_certificate(request: web.BaseRequest, listener: ListenerConfig) -> by
         raise InvalidRequest(f"header {name} holds no certificate in the configured encoding") from None
 
 
-def peer_address(request: web.BaseRequest) -> str:
+def peer_address(request: BaseRequest) -> str:
     """The other end of the connection; ``""`` over a unix socket."""
     peer = request.protocol.peername
     if not isinstance(peer, tuple):

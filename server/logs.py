@@ -15,7 +15,6 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from logging.handlers import BaseRotatingHandler
 from pathlib import Path
 from typing import Any, Final
 
@@ -94,7 +93,7 @@ class JsonFormat(logging.Formatter):
 _FORMATS: Final[Mapping[str, type[logging.Formatter]]] = {"standard": StandardFormat, "json": JsonFormat}
 
 
-class RotatingFile(BaseRotatingHandler):
+class RotatingFile(logging.FileHandler):
     """A log file that is set aside when it is too big or too old.
 
     ``name.log`` becomes ``name-<nanoseconds>.log``. ``keep`` is how many of those stay: 0 = all,
@@ -110,13 +109,22 @@ class RotatingFile(BaseRotatingHandler):
         return open(self.baseFilename, "a", encoding="utf-8", errors="backslashreplace",
                     opener=lambda path, flags: os.open(path, flags, 0o640))  # fmt: skip
 
-    def shouldRollover(self, record: logging.LogRecord) -> bool:
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            if self.is_full(record):
+                self.set_aside()
+        except Exception:
+            self.handleError(record)
+        else:
+            super().emit(record)
+
+    def is_full(self, record: logging.LogRecord) -> bool:
         if self.max_seconds and time.time() - self.opened >= self.max_seconds:
             return True
         size = self.stream.tell() if self.stream else 0
         return bool(self.max_bytes and size and size + len(self.format(record)) >= self.max_bytes)
 
-    def doRollover(self) -> None:
+    def set_aside(self) -> None:
         self._close_stream()
         path = Path(self.baseFilename)
         path.rename(path.with_name(f"{path.stem}-{time.time_ns()}{path.suffix}"))

@@ -346,7 +346,9 @@ class Node:
 def _plugin(kind: str, name: str) -> tuple[Callable[[Context], Engine], str]:
     """The factory of an engine and the version it has. The first time, that imports it."""
     factory: Callable[[Context], Engine] = plugins.load(kind, name)
-    return factory, plugins.version(plugins.installed(kind)[name])
+    point = plugins.find(kind, name)
+    assert point is not None  # else there would be no factory
+    return factory, plugins.version(point)
 
 
 async def _cleanup(mount: Mount) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
 from typing import Any
 
 from .. import __version__
@@ -11,18 +11,34 @@ from ..framework.errors import InvalidRequest
 
 OWN_VERSION = f"v{__version__}+builtin.caveau"
 
+_DISTRIBUTION = __name__.partition(".")[0]
 GROUPS = {"secret": "caveau.engines", "auth": "caveau.auth", "storage": "caveau.storage", "seal": "caveau.seals"}
 
 
 @lru_cache(maxsize=len(GROUPS))
 def installed(kind: str) -> dict[str, EntryPoint]:
     """Name -> entry point of everything of one kind: secret, auth, storage or seal."""
-    return {point.name: point for point in entry_points(group=GROUPS[kind])}
+    found = {point.name: point for point in entry_points(group=GROUPS[kind])}
+    return found | {name: point for (group, name), point in _own().items() if group == GROUPS[kind]}
+
+
+@lru_cache(maxsize=1)
+def _own() -> dict[tuple[str, str], EntryPoint]:
+    """What came with Caveau, by group and name: found without a look at every distribution there is."""
+    try:
+        return {(point.group, point.name): point for point in distribution(_DISTRIBUTION).entry_points}
+    except PackageNotFoundError:
+        return {}
+
+
+def find(kind: str, name: str) -> EntryPoint | None:
+    """The entry point behind a name, if it is installed. Nothing takes the place of what came with Caveau."""
+    return _own().get((GROUPS[kind], name)) or installed(kind).get(name)
 
 
 def load(kind: str, name: str) -> Any:
     """The factory behind a name; raises InvalidRequest when it is not installed."""
-    point = installed(kind).get(name)
+    point = find(kind, name)
     if point is None:
         raise InvalidRequest(f"plugin not found in the catalog: {name}")
     try:
@@ -33,7 +49,7 @@ def load(kind: str, name: str) -> Any:
 
 def is_builtin(point: EntryPoint) -> bool:
     """Whether it came with Caveau itself."""
-    return point.value.partition(".")[0] == __name__.partition(".")[0]
+    return point.value.partition(".")[0] == _DISTRIBUTION
 
 
 def version(point: EntryPoint) -> str:

@@ -137,7 +137,7 @@ def make_seal(config: ServerConfig) -> Seal:
 
 def _plugin(kind: str, type_: str, options: Mapping[str, str], origin: str) -> Any:
     where = f"{origin}: " if origin else ""
-    if type_ not in plugins.installed(kind):
+    if plugins.find(kind, type_) is None:
         known = ", ".join(sorted(plugins.installed(kind)))
         raise ConfigError(f'{where}{kind} "{type_}" is not installed; there are: {known}')
     try:
