@@ -39,11 +39,13 @@ _log = logging.getLogger(__name__)
 DRAIN_SECONDS = 10.0
 """How long requests in progress may take once the process is told to end."""
 _UNSEAL_RETRY_SECONDS = 5.0
+_SETTLED_SECONDS = 1.0  # after the first answers, which would wait for it
 _GC_THRESHOLD = (20_000, 20, 20)  # a request leaves no cycles behind; what does is rare
 
 
 def run(config: ServerConfig, *, dev: DevOptions | None = None) -> int:
     """Serve ``config`` until SIGTERM or SIGINT. The exit code: 0, or 1 with the reason on standard error."""
+    gc.disable()  # until what start-up makes is there: nearly all of it stays
     lean.prepare()
     _set_limits()
     try:
@@ -100,6 +102,7 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLD)
+    gc.enable()
 
 
 @contextlib.contextmanager
@@ -218,7 +221,7 @@ class _Process:
             _log.warning('storage "inmem" loses everything when the server ends; it is for development')
         for listener in self.listeners:
             await listener.serve(handler(Edge(core, listener.config), listener.config, self.config))
-        _settle_memory()
+        asyncio.get_running_loop().call_later(_SETTLED_SECONDS, _settle_memory)
         _notify("READY=1")
         print("==> Caveau server started! Log data will stream in below:\n", flush=True)
         if self.dev:
