@@ -11,7 +11,8 @@ lean.prepare()
 import sys
 import caveau.server.listeners, caveau.server.edge
 from aiohttp import web
-assert "aiohttp.client" not in sys.modules, "the client came in"
+for name in ("aiohttp.client", "aiohttp.web_app", "aiohttp.web_urldispatcher", "logging.handlers"):
+    assert name not in sys.modules, f"{name} came in"
 """
 CLIENT = """
 import aiohttp
