@@ -10,9 +10,9 @@ from caveau.server import lean
 lean.prepare()
 import sys
 import caveau.server.listeners, caveau.server.edge
-from aiohttp import web
 for name in ("aiohttp.client", "aiohttp.web_app", "aiohttp.web_urldispatcher", "logging.handlers"):
     assert name not in sys.modules, f"{name} came in"
+from aiohttp import web
 """
 CLIENT = """
 import aiohttp
