@@ -7,6 +7,7 @@ transport as one piece of bytes. It offers what aiohttp's connection asks of a r
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -33,6 +34,7 @@ _HEADS = {
 }
 _NAMES = frozenset(line.partition(":")[0].lower() for line in (_JSON + _COMMON).splitlines())
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 section 5.5
+_SMALL = 16 << 10  # bytes; larger ones go out at once, and wait where the client is slow
 _BODILESS = frozenset({204, 304})
 
 
@@ -76,12 +78,41 @@ class Answer:
         head += f"Date: {rfc822_formatted_time()}\r\n\r\n"
         writer = request.writer
         writer.output_size += 1  # an answer has begun: no other may follow on this request
-        if request.method == "HEAD" or status in _BODILESS:
-            transport.write(head.encode("utf-8", "surrogateescape"))
-        else:
-            transport.write(head.encode("utf-8", "surrogateescape") + self.body)
+        text = head.encode("utf-8", "surrogateescape")
+        if request.method != "HEAD" and status not in _BODILESS:
+            text += self.body
+        outbox: Outbox = request.protocol.outbox  # type: ignore[attr-defined]  # it is a Connection
+        if self.keep_alive and len(text) <= _SMALL:
+            outbox.post(transport, text)
+            return
+        outbox.flush()  # a pipelined answer before this one goes first
+        transport.write(text)
         if request.protocol._paused:  # the client takes its answers slowly
             await writer.drain()
+
+
+class Outbox:
+    """Small answers of one turn of the event loop, sent together at its end.
+
+    Sending one wakes its client, which costs far more when the client's processor sleeps than when it is
+    still busy with the answer before: a third of all time under load.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: list[tuple[asyncio.Transport, bytes]] = []
+
+    def post(self, transport: asyncio.Transport, text: bytes) -> None:
+        if not self._waiting:
+            self._loop.call_soon(self.flush)
+        self._waiting.append((transport, text))
+
+    def flush(self) -> None:
+        """Send what waits."""
+        waiting, self._waiting = self._waiting, []
+        for transport, text in waiting:
+            if not transport.is_closing():
+                transport.write(text)
 
 
 def errors(status: int, messages: list[str]) -> Answer:

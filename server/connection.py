@@ -19,7 +19,7 @@ from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import StreamResponse
 
-from .answer import Answer, errors
+from .answer import Answer, Outbox, errors
 from .config import ListenerConfig
 from .verbs import disguise
 
@@ -50,11 +50,13 @@ class Connection(RequestHandler):
         "_since",
         "_stalled",
         "_taken",
+        "outbox",
         "overdue",
     )
 
     def __init__(self, server: Server, *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
         super().__init__(server, loop=loop, **options)
+        self.outbox = server.outbox
         self._since = 0.0
         self._stalled = 0.0  # since when the client does not take what we write
         self._parsed = 0
@@ -192,6 +194,7 @@ class Server(web_server.Server):
         super().__init__(handler)  # type: ignore[arg-type]
         self.config = config
         self.limit = limit
+        self.outbox = Outbox(self._loop)
         self._sweeper: asyncio.TimerHandle | None = None
         self._period = _period(config)
 
