@@ -321,7 +321,7 @@ class Store:
                     entry.old, entry.sealed = value, False
                 if value is None:
                     self._cache.discard(key)  # few ask for what was deleted, and many things are
-                else:
+                elif key in self._cache:  # what nobody has asked for yet may wait until somebody does
                     self._cache.put(key, value)
                 for scan in self._scans:
                     if key.startswith(scan.prefix):
