@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from operator import is_
 from urllib.parse import unquote
 
 import orjson
@@ -13,6 +12,7 @@ from ..framework.clock import Clock
 from ..framework.errors import InvalidRequest
 from ..framework.memo import Memo
 from ..framework.storage import ReadView, View
+from ..storage.store import Store
 from .policy import ACL, Policy, builtin, parse_policy
 
 RESERVED = ("response-wrapping", "control-group")
@@ -36,7 +36,7 @@ class PolicyStore:
         self._prefix = f"{prefix}sys/policy/"
         self._clock = clock
         self._parsed = Memo(_decode)
-        self._compiled: dict[tuple[str, ...], tuple[list[bytes | None], ACL]] = {}
+        self._compiled: dict[tuple[str, ...], tuple[ACL, list[tuple[str, bytes | None]]]] = {}
         self._fixed = {
             name: StoredPolicy(text, parse_policy(name, text))
             for name, text in (("root", builtin.ROOT), ("response-wrapping", builtin.RESPONSE_WRAPPING))
@@ -76,24 +76,33 @@ class PolicyStore:
             raise InvalidRequest(f'cannot delete "{name}" policy')
         view.delete(self._key(name))
 
-    async def acl(self, view: ReadView, names: tuple[str, ...]) -> ACL:
+    async def acl(self, store: Store, names: tuple[str, ...]) -> ACL:
         """The ACL of a token with these policies; compiled once for as long as they stay the same."""
-        raws = [None if name in self._fixed else await view.get(self._key(name)) for name in names]
         known = self._compiled.get(names)
-        if known is not None and all(map(is_, known[0], raws)):
-            acl = known[1]
-            if acl.expires_at is None or acl.expires_at > self._clock.time():
-                return acl
-        policies = [
-            self._fixed[name].policy if raw is None else self._parsed(name, raw).policy
-            for name, raw in zip(names, raws, strict=True)
-            if raw is not None or name in self._fixed
-        ]
-        acl = ACL(policies, now=self._clock.time())
-        if len(self._compiled) >= _ACL_LIMIT:
-            self._compiled.clear()
-        self._compiled[names] = raws, acl
+        if known is not None:
+            acl, stored = known
+            for key, raw in stored:
+                if store.peek(key) is not raw:
+                    break
+            else:
+                if not self._expired(acl):
+                    return acl
+        stored = [(key, await store.get(key)) for key in map(self._key, names)]
+        if known is not None and stored == known[1] and not self._expired(known[0]):
+            acl = known[0]  # the same, and no longer in the cache
+        else:
+            found = [
+                self._fixed.get(name) or (raw and self._parsed(name, raw))
+                for name, (_, raw) in zip(names, stored, strict=True)
+            ]
+            acl = ACL([each.policy for each in found if each], now=self._clock.time())
+            if len(self._compiled) >= _ACL_LIMIT:
+                self._compiled.clear()
+        self._compiled[names] = acl, stored
         return acl
+
+    def _expired(self, acl: ACL) -> bool:
+        return acl.expires_at is not None and acl.expires_at <= self._clock.time()
 
 
 def _decode(name: str, raw: bytes) -> StoredPolicy:

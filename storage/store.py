@@ -93,6 +93,10 @@ class Store:
                 self._cache.put(key, value)
                 return value
 
+    def peek(self, key: str) -> Any:
+        """What ``get`` would give, if it is at hand (``MISSING`` if not): without a coroutine."""
+        return self._cache.get(key)
+
     async def list(self, prefix: str = "", after: str = "", limit: int = 0) -> Names:
         """The durable children of ``prefix``, as ``ReadView.list``."""
         return await self._list(prefix, after, limit, None)
