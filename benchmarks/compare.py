@@ -28,8 +28,10 @@ from servers import CAVEAU, OPENBAO, Server
 NAMES = (CAVEAU.name, OPENBAO.name)
 KEYS = 1000
 MANY = 32
-POLICY = 'path "kv1/*" { capabilities = ["create", "read", "update"] }\n' \
-         'path "kv2/*" { capabilities = ["create", "read", "update"] }\n'
+POLICY = (
+    'path "kv1/*" { capabilities = ["create", "read", "update"] }\n'
+    'path "kv2/*" { capabilities = ["create", "read", "update"] }\n'
+)
 SECRET = {"username": "app-production", "password": "p" * 40, "note": "n" * 100}  # 200 bytes as JSON
 LUA = Path(__file__).parent / "wrk" / "load.lua"
 
@@ -129,9 +131,24 @@ def prepare(server: Server) -> str:
 def run(server: Server, token: str, load: Load, connections: int, seconds: int) -> Sample:
     """Load one server with wrk; raises when a single request failed."""
     done = subprocess.run(
-        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(LUA), server.address,
-         "--", *load.arguments()],
-        env={**os.environ, "VAULT_TOKEN": token}, capture_output=True, text=True, check=True, timeout=seconds + 60,
+        [
+            "wrk",
+            "-t1",
+            f"-c{connections}",
+            f"-d{seconds}s",
+            "--timeout",
+            "10s",
+            "-s",
+            str(LUA),
+            server.address,
+            "--",
+            *load.arguments(),
+        ],
+        env={**os.environ, "VAULT_TOKEN": token},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=seconds + 60,
     )
     result = json.loads(done.stderr.splitlines()[-1])
     if any(result["errors"].values()) or not result["requests"]:
@@ -180,12 +197,20 @@ def measure(plan: Plan, directory: Path) -> list[Row]:
         where, many = f"{load.name}, {connections} conn", connections == MANY
         of = {name: samples[load.name, connections, name] for name in NAMES}
         rows += [
-            row(f"{where}: throughput", "req/s", {n: median(s.rate for s in of[n]) for n in NAMES},
-                (4 if load.writes else 5) if many else None, at_least=True),
-            row(f"{where}: p50", "ms", {n: median(s.p50 for s in of[n]) / 1000 for n in NAMES},
-                0.4 if load is SEQUENTIAL_WRITE and not many else None),
-            row(f"{where}: p99", "ms", {n: median(s.p99 for s in of[n]) / 1000 for n in NAMES},
-                0.2 if many else None),
+            row(
+                f"{where}: throughput",
+                "req/s",
+                {n: median(s.rate for s in of[n]) for n in NAMES},
+                (4 if load.writes else 5) if many else None,
+                at_least=True,
+            ),
+            row(
+                f"{where}: p50",
+                "ms",
+                {n: median(s.p50 for s in of[n]) / 1000 for n in NAMES},
+                0.4 if load is SEQUENTIAL_WRITE and not many else None,
+            ),
+            row(f"{where}: p99", "ms", {n: median(s.p99 for s in of[n]) / 1000 for n in NAMES}, 0.2 if many else None),
         ]
     for when, sizes, limit in (("idle", idle, None), ("after the load", after, 0.45)):
         for index, kind in enumerate(("PSS", "RSS")):

@@ -130,8 +130,10 @@ class Server:
         pss = rss = 0
         for pid in _tree(self._process.pid):
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-            sizes = {name: int(rest.split()[0]) for name, _, rest in
-                     (line.partition(":") for line in rollup.splitlines()[1:])}
+            sizes = {
+                name: int(rest.split()[0])
+                for name, _, rest in (line.partition(":") for line in rollup.splitlines()[1:])
+            }
             pss += sizes["Pss"] * 1024
             rss += sizes["Rss"] * 1024
         return pss, rss

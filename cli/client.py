@@ -58,9 +58,7 @@ class Settings(NamedTuple):
     def of(cls, flags: Flags) -> Settings:
         """From the command's flags and the environment. Raises SetupError."""
         try:
-            address = transport.parse_address(
-                flags.text("agent-address") or flags.text("address") or DEFAULT_ADDRESS
-            )
+            address = transport.parse_address(flags.text("agent-address") or flags.text("address") or DEFAULT_ADDRESS)
             token = token_store.current()
         except (TransportError, token_store.TokenStoreError) as e:
             raise SetupError(f"failed to create client: {e}") from e
@@ -159,9 +157,7 @@ class Client:
         for hop in range(2):
             parts = urlsplit(there)
             target = parts.path + (f"?{parts.query}" if parts.query else "")
-            response = transport.exchange(
-                here, settings.tls, method, target, headers, content, settings.timeout
-            )
+            response = transport.exchange(here, settings.tls, method, target, headers, content, settings.timeout)
             location = response.headers.get("location")
             if response.status not in (301, 302, 307, 308) or not location:
                 return response

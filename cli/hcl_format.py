@@ -83,9 +83,7 @@ class _Layout:
                 continue
             item = self._item()
             previous = groups[-1][-1] if groups[-1] else None
-            joined = previous is not None and not blank and (
-                previous.comment or (previous.simple and item.simple)
-            )
+            joined = previous is not None and not blank and (previous.comment or (previous.simple and item.simple))
             if previous is not None and not joined:
                 groups.append([])
             groups[-1].append(item)

@@ -35,9 +35,7 @@ def _dispatch(arguments: list[str]) -> int:
         arguments = ["version"]
     node, words, rest = find(ROOT, arguments)
     wanted = rest[: rest.index("--")] if "--" in rest else rest
-    if any(argument in ("-h", "-help", "--help") for argument in wanted) and (
-        words or rest[0].startswith("-")
-    ):
+    if any(argument in ("-h", "-help", "--help") for argument in wanted) and (words or rest[0].startswith("-")):
         from .help import page
 
         print(page(node, words))

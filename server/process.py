@@ -217,6 +217,8 @@ class _Process:
             self.spawn(self.retry_unseal(core))
         if self.dev:
             keys = await open_dev(core, self.dev)
+            if keys and self.dev.store_token:  # before anybody finds the server there and asks with an older one
+                await asyncio.to_thread(self.dev.store_token, keys.root_token)
         elif core.storage_type == "inmem":
             _log.warning('storage "inmem" loses everything when the server ends; it is for development')
         for listener in self.listeners:
@@ -228,8 +230,6 @@ class _Process:
             await asyncio.to_thread(self.finish_dev, self.dev, keys)
 
     def finish_dev(self, dev: DevOptions, keys: DevKeys | None) -> None:
-        if keys and dev.store_token:
-            dev.store_token(keys.root_token)
         if dev.cluster_json:
             write_cluster_json(dev.cluster_json, self.url, dev.ca_file, keys)
         store = self.config.storage

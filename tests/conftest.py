@@ -15,8 +15,13 @@ def _loop_never_blocks(request: pytest.FixtureRequest) -> Iterator[BlockBuster |
     Point reads of the embedded store are direct on purpose (about 5 microseconds each).
     """
     with blockbuster_ctx("caveau") as bb:
-        for name in ("sqlite3.Cursor.execute", "sqlite3.Connection.execute", "sqlite3.Cursor.fetchone",
-                     "sqlite3.Cursor.fetchall", "sqlite3.Cursor.executemany"):
+        for name in (
+            "sqlite3.Cursor.execute",
+            "sqlite3.Connection.execute",
+            "sqlite3.Cursor.fetchone",
+            "sqlite3.Cursor.fetchall",
+            "sqlite3.Cursor.executemany",
+        ):
             if name in bb.functions:
                 bb.functions[name].deactivate()
         yield bb

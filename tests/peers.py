@@ -78,8 +78,9 @@ def _await(address: str, token: str, process: subprocess.Popen[bytes], log: Path
 def _running(argv: list[str], address: str, token: str, home: Path) -> Iterator[Server]:
     log = home / "server.log"
     with log.open("wb") as out:
-        process = subprocess.Popen(argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=home,
-                                   env=clean_environment(home))
+        process = subprocess.Popen(
+            argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=home, env=clean_environment(home)
+        )
         try:
             _await(address, token, process, log)
             yield Server(address, token, process.pid, log)
@@ -101,8 +102,14 @@ def _home() -> Iterator[Path]:
 @contextlib.contextmanager
 def _dev(argv: list[str], *extra_args: str) -> Iterator[Server]:
     port = free_port()
-    flags = ["server", "-dev", "-dev-root-token-id=root", "-dev-no-store-token",
-             f"-dev-listen-address=127.0.0.1:{port}", *extra_args]
+    flags = [
+        "server",
+        "-dev",
+        "-dev-root-token-id=root",
+        "-dev-no-store-token",
+        f"-dev-listen-address=127.0.0.1:{port}",
+        *extra_args,
+    ]
     with _home() as home, _running([*argv, *flags], f"http://127.0.0.1:{port}", "root", home) as server:
         yield server
 

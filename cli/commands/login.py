@@ -167,9 +167,11 @@ def _token(run: Invocation, credentials: dict[str, Any]) -> Secret:
 def _ask(run: Invocation, question: str, what: str) -> str:
     return run.prompt(
         question,
-        lambda reason: f"Error authenticating: cannot ask for a {what}: {reason}. To pass one from a pipe, use "
-        + ('"-" as the argument' if what == "token" else f'"{what}=-"')
-        + ", which reads standard input.",
+        lambda reason: (
+            f"Error authenticating: cannot ask for a {what}: {reason}. To pass one from a pipe, use "
+            + ('"-" as the argument' if what == "token" else f'"{what}=-"')
+            + ", which reads standard input."
+        ),
         code=2,
     )
 

@@ -152,7 +152,7 @@ def unlock(run: Invocation) -> int:
 
 def seal(run: Invocation) -> int:
     path = path_argument(run.args[0])
-    with run.failing("Error sealing namespace"):
+    with run.failing("Error sealing"):
         run.client.write(f"sys/namespaces/{path}/seal")
     return run.say(f'Success! Namespace "{path}" is sealed.')
 

@@ -115,4 +115,3 @@ INIT = Command(
         Flag("status", "bool", "Only say whether it is initialized: exit code 0 if so, 2 if not."),
     ),
 )  # fmt: skip
-

@@ -58,7 +58,9 @@ def share_argument(run: Invocation, nonce_line: str, nonce: str, what: str = "Un
     print(nonce_line, flush=True)
     share = run.prompt(
         f"{what} (will be hidden): ",
-        lambda reason: "An error occurred attempting to ask for the unseal key. Run the command from a terminal, or "
-        f'pass "-" as the argument to read the key from standard input. The raw error was: {reason}',
+        lambda reason: (
+            "An error occurred attempting to ask for the unseal key. Run the command from a terminal, or "
+            f'pass "-" as the argument to read the key from standard input. The raw error was: {reason}'
+        ),
     )
     return share, given or nonce

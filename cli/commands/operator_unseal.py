@@ -18,8 +18,10 @@ def key_argument(run: Invocation, arguments: list[str]) -> str:
         return sys.stdin.read().strip() if arguments[0] == "-" else arguments[0].strip()
     return run.prompt(
         "Unseal Key (will be hidden): ",
-        lambda reason: "An error occurred attempting to ask for an unseal key. Run the command from a terminal, which "
-        f'is safest, or pass "-" as the argument to read the key from standard input. The raw error was: {reason}',
+        lambda reason: (
+            "An error occurred attempting to ask for an unseal key. Run the command from a terminal, which "
+            f'is safest, or pass "-" as the argument to read the key from standard input. The raw error was: {reason}'
+        ),
     )
 
 

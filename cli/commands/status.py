@@ -135,4 +135,3 @@ VERSION_HISTORY = Command(
     "Shows the versions that the server has run, and since when.\n\n    $ caveau version-history",
     usage="", arity=Arity(0, None), formats=True,
 )  # fmt: skip
-

@@ -87,25 +87,50 @@ BODIES = (
     Case("an array of a million numbers", value(b"[" + b"0," * 999_999 + b"0]"), (200, 400, 413), 200),
     Case("an array of a million strings", value(b"[" + b'"",' * 999_999 + b'""]'), (200, 400, 413), 400),
     Case("an array of a million objects", value(b"[" + b"{}," * 999_999 + b"{}]"), (200, 400, 413), 400),
-    Case("an object of 200,000 keys",
-         kv(json.dumps({"data": {str(n): n for n in range(200_000)}}).encode()), (200, 400, 413), 400),
+    Case(
+        "an object of 200,000 keys",
+        kv(json.dumps({"data": {str(n): n for n in range(200_000)}}).encode()),
+        (200, 400, 413),
+        400,
+    ),
     Case("a key of a megabyte", kv(json.dumps({"data": {"k" * 2**20: 1}}).encode()), (200, 400, 413), 200),
     Case("gzip that is none", post("secret/data/x", b'{"data": {}}', Content_Encoding="gzip"), (200, 400, 415), 200),
-    Case("gzip that is some", post("secret/data/x", gzip.compress(b'{"data": {}}'), Content_Encoding="gzip"),
-         (200, 400, 415), 400),
-    Case("a gzip bomb of 200 MB", post("secret/data/x", gzip.compress(b"\0" * 200 * 2**20), Content_Encoding="gzip"),
-         (400, 413, 415), 400),
-    Case("an unknown encoding", post("secret/data/x", b'{"data": {}}', Content_Encoding="bogus"),
-         (200, 400, 415), 200),
-    Case("a form where JSON is due",
-         post("secret/data/x", b"a=b&a=c&%zz=%", Content_Type="application/x-www-form-urlencoded"), 400),
-    Case("a form of a million fields",
-         post("secret/data/x", b"a=1&" * 10**6, Content_Type="application/x-www-form-urlencoded"), (400, 413)),
+    Case(
+        "gzip that is some",
+        post("secret/data/x", gzip.compress(b'{"data": {}}'), Content_Encoding="gzip"),
+        (200, 400, 415),
+        400,
+    ),
+    Case(
+        "a gzip bomb of 200 MB",
+        post("secret/data/x", gzip.compress(b"\0" * 200 * 2**20), Content_Encoding="gzip"),
+        (400, 413, 415),
+        400,
+    ),
+    Case("an unknown encoding", post("secret/data/x", b'{"data": {}}', Content_Encoding="bogus"), (200, 400, 415), 200),
+    Case(
+        "a form where JSON is due",
+        post("secret/data/x", b"a=b&a=c&%zz=%", Content_Type="application/x-www-form-urlencoded"),
+        400,
+    ),
+    Case(
+        "a form of a million fields",
+        post("secret/data/x", b"a=1&" * 10**6, Content_Type="application/x-www-form-urlencoded"),
+        (400, 413),
+    ),
     Case("multipart without a boundary", post("secret/data/x", b"--", Content_Type="multipart/form-data"), 400),
-    Case("a nonsense content type on POST", post("secret/data/x", b'{"data": {}}', Content_Type=";;;"),
-         (200, 400, 415), 200),
-    Case("a charset that does not exist",
-         post("secret/data/x", b'{"data": {}}', Content_Type="application/json; charset=bogus"), (200, 400, 415), 200),
+    Case(
+        "a nonsense content type on POST",
+        post("secret/data/x", b'{"data": {}}', Content_Type=";;;"),
+        (200, 400, 415),
+        200,
+    ),
+    Case(
+        "a charset that does not exist",
+        post("secret/data/x", b'{"data": {}}', Content_Type="application/json; charset=bogus"),
+        (200, 400, 415),
+        200,
+    ),
 )
 
 
@@ -147,8 +172,22 @@ PARAMETERS = (
     *fields("secret/config", "cas_required", "maybe", {}, [True, False]),
     *fields("auth/token/create", "renewable", "maybe", {}),
     # A duration
-    *fields("auth/token/create", "ttl", "abc", "5 parsecs", "--5s", {}, ["1h", "2h"], -1, "-1h", HUGE, "9" * 30,
-            "99999999999999999h", "1e400", "\0"),
+    *fields(
+        "auth/token/create",
+        "ttl",
+        "abc",
+        "5 parsecs",
+        "--5s",
+        {},
+        ["1h", "2h"],
+        -1,
+        "-1h",
+        HUGE,
+        "9" * 30,
+        "99999999999999999h",
+        "1e400",
+        "\0",
+    ),
     *fields("secret/config", "delete_version_after", "abc", {}, HUGE),
     *fields("sys/mounts/secret/tune", "default_lease_ttl", "abc", {}, HUGE),
     *fields("sys/mounts/secret/tune", "default_lease_ttl", "-5h", bao=204),
@@ -158,15 +197,27 @@ PARAMETERS = (
     *fields("secret/delete/badinput", "versions", "x", {"a": 1}, ["x"], [{}], [HUGE]),
     # An object
     *fields("auth/token/create", "meta", "x", 5, ["a"], {"a": {"b": 1}}, {"a": [1]}),
-    *fields("secret/metadata/badinput", "custom_metadata", "x", 5, ["a"], {"a": {"b": 1}}, {"": "v"}, {"k" * 129: "v"},
-            {"k": "v" * 513}, {str(n): "v" for n in range(65)}),
+    *fields(
+        "secret/metadata/badinput",
+        "custom_metadata",
+        "x",
+        5,
+        ["a"],
+        {"a": {"b": 1}},
+        {"": "v"},
+        {"k" * 129: "v"},
+        {"k": "v" * 513},
+        {str(n): "v" for n in range(65)},
+    ),
     *fields("sys/mounts/bad", "config", "x", 5, ["a"]),
     *fields("sys/mounts/bad", "options", "x", 5, ["a"], {"a": {"b": 1}}),
     # KV version 2
     *fields("secret/data/badinput", "data", "x", 5, ["a"]),
     *fields("secret/data/badinput", "options", "x", 5, ["a"]),
-    *(Case(f"cas={json.dumps(v)}", post("secret/data/badinput", {"data": {}, "options": {"cas": v}}), 400)
-      for v in ("x", {}, [1], -1, HUGE, 10**9)),
+    *(
+        Case(f"cas={json.dumps(v)}", post("secret/data/badinput", {"data": {}, "options": {"cas": v}}), 400)
+        for v in ("x", {}, [1], -1, HUGE, 10**9)
+    ),
     Case("an unknown version", get("/v1/secret/data/badinput?version=999999"), 404),
     Case("?version= no number", get("/v1/secret/data/badinput?version=x"), 400),
     Case("?version= beyond 64 bits", get("/v1/secret/data/badinput?version=" + "9" * 30), 400),
@@ -177,17 +228,42 @@ PARAMETERS = (
     Case("?activecode= no status", get("/v1/sys/health?activecode=99999"), 400, CLOSED),
     Case("?activecode= below zero", get("/v1/sys/health?activecode=-1"), 400, CLOSED),
     # The keys of the house
-    *(Case(f"init with shares={json.dumps(s)} threshold={json.dumps(t)}",
-           post("sys/init", {"secret_shares": s, "secret_threshold": t}), 400)
-      for s, t in ((0, 0), (-1, -1), (1, 2), (256, 2), (HUGE, HUGE), ("x", 1), ({}, 1), (2, 1), (None, None),
-                   (1.5, 1))),
+    *(
+        Case(
+            f"init with shares={json.dumps(s)} threshold={json.dumps(t)}",
+            post("sys/init", {"secret_shares": s, "secret_threshold": t}),
+            400,
+        )
+        for s, t in (
+            (0, 0),
+            (-1, -1),
+            (1, 2),
+            (256, 2),
+            (HUGE, HUGE),
+            ("x", 1),
+            ({}, 1),
+            (2, 1),
+            (None, None),
+            (1.5, 1),
+        )
+    ),
     *fields("sys/rekey/init", "secret_shares", "x", HUGE, {}, bao=(400, 405)),
-    *(Case(f"generate-root with otp={json.dumps(v)}", post("sys/generate-root/attempt", {"otp": v}), 400, (400, 405))
-      for v in ("short", "ü" * 26, 5, {})),
-    Case("generate-root with a PGP key that is none", post("sys/generate-root/attempt", {"pgp_key": "AAAA"}), 400,
-         (400, 405)),
-    Case("generate-root update with a wrong nonce", post("sys/generate-root/update", {"key": "00" * 33, "nonce": "x"}),
-         400, (400, 405)),
+    *(
+        Case(f"generate-root with otp={json.dumps(v)}", post("sys/generate-root/attempt", {"otp": v}), 400, (400, 405))
+        for v in ("short", "ü" * 26, 5, {})
+    ),
+    Case(
+        "generate-root with a PGP key that is none",
+        post("sys/generate-root/attempt", {"pgp_key": "AAAA"}),
+        400,
+        (400, 405),
+    ),
+    Case(
+        "generate-root update with a wrong nonce",
+        post("sys/generate-root/update", {"key": "00" * 33, "nonce": "x"}),
+        400,
+        (400, 405),
+    ),
     # Tokens
     *fields("auth/token/renew", "increment", "abc", HUGE),
     *fields("auth/token/lookup-accessor", "accessor", "", "x", {}, bao=(400, 403)),
@@ -197,19 +273,43 @@ PARAMETERS = (
     *fields("auth/token/create", "explicit_max_ttl", "abc", "-1h"),
     *fields("auth/token/create", "period", "abc", "-1h"),
     # Policies, mounts
-    *(Case(f"policy: {text[:30]!r}", post("sys/policies/acl/bad", {"policy": text}), 400)
-      for text in ("path", 'path "x" {', 'path "x" { capabilities = ["fly"] }', "path " * 10_000,
-                   'path "x" ' + "{" * 10_000, "\0", "/* never closed", 'x = <<EOF\nnever closed',
-                   'path "+*" { capabilities = ["read"] }')),
-    *(Case(f"policy: {text[:30]!r}", post("sys/policies/acl/bad", {"policy": text}), 400, 204)
-      for text in ("{", '{"path":' * 5_000)),
-    *(Case(f"policy: {text[:30]!r}", post("sys/policies/acl/bad", {"policy": text}), (200, 204, 400), 204)
-      for text in ('path "a" { min_wrapping_ttl = "-1" }', 'path "a*b*c" { capabilities = ["read"] }')),
-    *(Case(f"password policy: {text[:30]!r}", post("sys/policies/password/bad", {"policy": text}), 400)
-      for text in ("", "length = 2", 'length = 20', 'length = 99999999\nrule "charset" { charset = "ab" }',
-                   'length = 20\nrule "charset" { charset = "a" min-chars = 99 }', 'length = 20\nrule "bogus" {}')),
-    *(Case(f"mount at {path[:24]!r}", post(f"sys/mounts/{path}", {"type": "kv"}), 400)
-      for path in ("sys", "sys/x", "cubbyhole", "secret", "secret/below", "auth", "identity/x")),
+    *(
+        Case(f"policy: {text[:30]!r}", post("sys/policies/acl/bad", {"policy": text}), 400)
+        for text in (
+            "path",
+            'path "x" {',
+            'path "x" { capabilities = ["fly"] }',
+            "path " * 10_000,
+            'path "x" ' + "{" * 10_000,
+            "\0",
+            "/* never closed",
+            "x = <<EOF\nnever closed",
+            'path "+*" { capabilities = ["read"] }',
+        )
+    ),
+    *(
+        Case(f"policy: {text[:30]!r}", post("sys/policies/acl/bad", {"policy": text}), 400, 204)
+        for text in ("{", '{"path":' * 5_000)
+    ),
+    *(
+        Case(f"policy: {text[:30]!r}", post("sys/policies/acl/bad", {"policy": text}), (200, 204, 400), 204)
+        for text in ('path "a" { min_wrapping_ttl = "-1" }', 'path "a*b*c" { capabilities = ["read"] }')
+    ),
+    *(
+        Case(f"password policy: {text[:30]!r}", post("sys/policies/password/bad", {"policy": text}), 400)
+        for text in (
+            "",
+            "length = 2",
+            "length = 20",
+            'length = 99999999\nrule "charset" { charset = "ab" }',
+            'length = 20\nrule "charset" { charset = "a" min-chars = 99 }',
+            'length = 20\nrule "bogus" {}',
+        )
+    ),
+    *(
+        Case(f"mount at {path[:24]!r}", post(f"sys/mounts/{path}", {"type": "kv"}), 400)
+        for path in ("sys", "sys/x", "cubbyhole", "secret", "secret/below", "auth", "identity/x")
+    ),
     Case("mount kv of version 3", post("sys/mounts/bad", {"type": "kv", "options": {"version": "3"}}), 400),
     Case("mount kv of version x", post("sys/mounts/bad", {"type": "kv", "options": {"version": "x"}}), 400),
     Case("move what is not there", post("sys/remount", {"from": "nothing", "to": "elsewhere"}), 400),
@@ -245,8 +345,11 @@ PATHS = (
     Case("a path of 2 MB", get("/v1/secret/data/" + "a" * 2 * 2**20), (400, 414, 431, CLOSED), (431, CLOSED)),
     Case("3,000 folders", get("/v1/secret/data" + "/a" * 3_000), (400, 404, 414), 404),
     Case("a query of 2 MB", get("/v1/secret/data/x?" + "a=b&" * 2**19), (400, 414, 431, CLOSED), (431, CLOSED)),
-    Case("a query of 2,000 parameters", get("/v1/secret/data/x?" + "&".join(f"p{n}=1" for n in range(2_000))),
-         (200, 400, 404, 414)),
+    Case(
+        "a query of 2,000 parameters",
+        get("/v1/secret/data/x?" + "&".join(f"p{n}=1" for n in range(2_000))),
+        (200, 400, 404, 414),
+    ),
     Case("a broken query", get("/v1/secret/data/x?%zz=%&;=&&&"), (200, 400, 404)),
     Case("only the prefix", get("/v1/"), (400, 404), 404),
     Case("outside the prefix", get("/v2/secret/data/x"), 404),
@@ -280,19 +383,37 @@ def header(name: str, text: str | bytes, target: str = "/v1/auth/token/lookup-se
 
 
 HEADERS = (
-    *(Case(f"X-Vault-Wrap-TTL: {text[:20]}", header("X-Vault-Wrap-TTL", text), 400)
-      for text in ("-1", "abc", "1.5", "5 parsecs", "9" * 30, "99999999999999999h", "1e400", "-5s", "1h1h1x", "ü")),
-    *(Case(f"token {label}", get("/v1/auth/token/lookup-self", ("X-Vault-Token", text), token=False), 403)
-      for label, text in (("empty", ""), ("of spaces", "  "), ("of 4 kB", "s." + "A" * 4_000), ("not ASCII", "hvs.üñ"),
-                          ("no UTF-8", b"hvs.\xff\xfe"), ("with a path", "../../sys/token"),
-                          ("batch, too short", "hvb.AA"), ("batch, nonsense", "hvb." + "A" * 500),
-                          ("with a namespace", "hvs." + "A" * 24 + ".nsid"), ("of only the prefix", "hvs."))),
-    Case("token batch, no base64", get("/v1/auth/token/lookup-self", ("X-Vault-Token", "hvb.!!!"), token=False),
-         403, 500),
-    Case("token with a control character", get("/v1/auth/token/lookup-self", ("X-Vault-Token", b"a\x01b"), token=False),
-         (400, 403), 400),
-    Case("token with a NUL", get("/v1/auth/token/lookup-self", ("X-Vault-Token", b"a\0b"), token=False),
-         (400, 403), 400),
+    *(
+        Case(f"X-Vault-Wrap-TTL: {text[:20]}", header("X-Vault-Wrap-TTL", text), 400)
+        for text in ("-1", "abc", "1.5", "5 parsecs", "9" * 30, "99999999999999999h", "1e400", "-5s", "1h1h1x", "ü")
+    ),
+    *(
+        Case(f"token {label}", get("/v1/auth/token/lookup-self", ("X-Vault-Token", text), token=False), 403)
+        for label, text in (
+            ("empty", ""),
+            ("of spaces", "  "),
+            ("of 4 kB", "s." + "A" * 4_000),
+            ("not ASCII", "hvs.üñ"),
+            ("no UTF-8", b"hvs.\xff\xfe"),
+            ("with a path", "../../sys/token"),
+            ("batch, too short", "hvb.AA"),
+            ("batch, nonsense", "hvb." + "A" * 500),
+            ("with a namespace", "hvs." + "A" * 24 + ".nsid"),
+            ("of only the prefix", "hvs."),
+        )
+    ),
+    Case(
+        "token batch, no base64", get("/v1/auth/token/lookup-self", ("X-Vault-Token", "hvb.!!!"), token=False), 403, 500
+    ),
+    Case(
+        "token with a control character",
+        get("/v1/auth/token/lookup-self", ("X-Vault-Token", b"a\x01b"), token=False),
+        (400, 403),
+        400,
+    ),
+    Case(
+        "token with a NUL", get("/v1/auth/token/lookup-self", ("X-Vault-Token", b"a\0b"), token=False), (400, 403), 400
+    ),
     Case("Authorization of another scheme", header("Authorization", "Basic cm9vdDo=", token=False), 403),
     Case("Authorization without a token", header("Authorization", "Bearer", token=False), 403),
     Case("a namespace that climbs", header("X-Vault-Namespace", "../../x"), (400, 403, 404), (400, 404)),
@@ -301,15 +422,26 @@ HEADERS = (
     Case("a namespace of 5 kB", header("X-Vault-Namespace", "n" * 5_000), (400, 403, 404), (400, 404)),
     Case("a header of 1 MB", header("X-Big", "a" * 2**20), (400, 431, CLOSED), (200, 431)),
     Case("a header of 3 MB", header("X-Big", "a" * 3 * 2**20), (400, 431, CLOSED), (431, CLOSED)),
-    Case("10,000 headers", get("/v1/secret/data/x", *((f"X-{n}", "y" * 100) for n in range(10_000))),
-         (400, 431, CLOSED), (431, CLOSED)),
+    Case(
+        "10,000 headers",
+        get("/v1/secret/data/x", *((f"X-{n}", "y" * 100) for n in range(10_000))),
+        (400, 431, CLOSED),
+        (431, CLOSED),
+    ),
     Case("a header name of 100 kB", header("X" * 100_000, "a"), (400, 431, CLOSED), 200),
     Case("forwarded for nonsense", header("X-Forwarded-For", "not an address, ::::", token=False), 403),
     Case("a range", header("Range", "bytes=99-1", token=False), 403),
-    Case("an Expect that nobody knows",
-         Request("POST", "/v1/secret/data/x", b"{}", (("Expect", "a-miracle"),)), (400, 417), (400, 417)),
-    Case("an upgrade to a web socket", get("/v1/secret/data/nothing", ("Connection", "Upgrade"),
-                                           ("Upgrade", "websocket"), ("Sec-WebSocket-Key", "x")), 404),
+    Case(
+        "an Expect that nobody knows",
+        Request("POST", "/v1/secret/data/x", b"{}", (("Expect", "a-miracle"),)),
+        (400, 417),
+        (400, 417),
+    ),
+    Case(
+        "an upgrade to a web socket",
+        get("/v1/secret/data/nothing", ("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Key", "x")),
+        404,
+    ),
 )
 
 _LINE = b"POST /v1/secret/data/x HTTP/1.1\nHost: localhost\nX-Vault-Token: $TOKEN\n"
@@ -322,21 +454,48 @@ PROTOCOL = (
     Case("a length in hexadecimal", head(_LINE + b"Content-Length: 0x2\n\n", b"{}"), (400, CLOSED)),
     Case("two lengths", head(_LINE + b"Content-Length: 2\nContent-Length: 3\n\n", b"{}"), (400, CLOSED)),
     Case("a length and chunks", head(_LINE + b"Content-Length: 2\nTransfer-Encoding: chunked\n\n", b"0\r\n\r\n"), 400),
-    Case("a transfer encoding nobody knows", head(_LINE + b"Transfer-Encoding: bogus\n\n", b"{}"), (400, CLOSED),
-         (400, 501)),
-    Case("chunked twice", head(_LINE + b"Transfer-Encoding: chunked, chunked\n\n", b"0\r\n\r\n"), (400, CLOSED),
-         (400, 501)),
-    Case("a chunk size that is no number", head(_LINE + b"Transfer-Encoding: chunked\n\n", b"xyz\r\n{}\r\n0\r\n\r\n"),
-         (400, CLOSED), 500),
-    Case("a chunk size below zero", head(_LINE + b"Transfer-Encoding: chunked\n\n", b"-2\r\n{}\r\n0\r\n\r\n"),
-         (400, CLOSED), 500),
-    Case("a chunk size beyond 64 bits",
-         head(_LINE + b"Transfer-Encoding: chunked\n\n", b"f" * 20 + b"\r\n{}\r\n0\r\n\r\n"), (400, 413, CLOSED), 500),
-    Case("a chunk longer than it says",
-         head(_LINE + b"Transfer-Encoding: chunked\n\n", b"2\r\n{}{}{}\r\n0\r\n\r\n"), (400, CLOSED), 500),
-    Case("a chunk extension of 1 MB",
-         head(_LINE + b"Transfer-Encoding: chunked\n\n", b"2;" + b"x" * 2**20 + b"\r\n{}\r\n0\r\n\r\n"),
-         (400, CLOSED), 500),
+    Case(
+        "a transfer encoding nobody knows",
+        head(_LINE + b"Transfer-Encoding: bogus\n\n", b"{}"),
+        (400, CLOSED),
+        (400, 501),
+    ),
+    Case(
+        "chunked twice",
+        head(_LINE + b"Transfer-Encoding: chunked, chunked\n\n", b"0\r\n\r\n"),
+        (400, CLOSED),
+        (400, 501),
+    ),
+    Case(
+        "a chunk size that is no number",
+        head(_LINE + b"Transfer-Encoding: chunked\n\n", b"xyz\r\n{}\r\n0\r\n\r\n"),
+        (400, CLOSED),
+        500,
+    ),
+    Case(
+        "a chunk size below zero",
+        head(_LINE + b"Transfer-Encoding: chunked\n\n", b"-2\r\n{}\r\n0\r\n\r\n"),
+        (400, CLOSED),
+        500,
+    ),
+    Case(
+        "a chunk size beyond 64 bits",
+        head(_LINE + b"Transfer-Encoding: chunked\n\n", b"f" * 20 + b"\r\n{}\r\n0\r\n\r\n"),
+        (400, 413, CLOSED),
+        500,
+    ),
+    Case(
+        "a chunk longer than it says",
+        head(_LINE + b"Transfer-Encoding: chunked\n\n", b"2\r\n{}{}{}\r\n0\r\n\r\n"),
+        (400, CLOSED),
+        500,
+    ),
+    Case(
+        "a chunk extension of 1 MB",
+        head(_LINE + b"Transfer-Encoding: chunked\n\n", b"2;" + b"x" * 2**20 + b"\r\n{}\r\n0\r\n\r\n"),
+        (400, CLOSED),
+        500,
+    ),
     Case("a header without a colon", head(_LINE + b"nonsense\n\n"), (400, CLOSED)),
     Case("a header without a name", head(_LINE + b": value\n\n"), (400, CLOSED)),
     Case("a space before the colon", head(_LINE + b"X-A : value\n\n"), (400, CLOSED)),
@@ -347,16 +506,36 @@ PROTOCOL = (
     Case("HTTP/0.9, which cannot carry a token", head(b"GET /v1/sys/health\n\n"), (200, 400, CLOSED), 400),
     Case("HTTP/9.9", head(b"GET /v1/sys/health HTTP/9.9\nHost: a\n\n"), (400, CLOSED), 505),
     Case("HTTP/2 where none is spoken", head(b"PRI * HTTP/2.0\n\nSM\n\n"), (400, 404, CLOSED), 404),
-    Case("a TLS hello", Request(head=bytes.fromhex("16030100a5010000a10303") + b"\xab" * 160 + b"\r\n\r\n"),
-         (400, CLOSED)),
+    Case(
+        "a TLS hello",
+        Request(head=bytes.fromhex("16030100a5010000a10303") + b"\xab" * 160 + b"\r\n\r\n"),
+        (400, CLOSED),
+    ),
     Case("random bytes", Request(head=bytes(range(255, -1, -1)) * 8 + b"\r\n\r\n"), (400, CLOSED)),
     Case("empty lines first", head(b"\n\n\nGET /v1/sys/health HTTP/1.1\nHost: a\n\n"), (200, 400, CLOSED), (200, 400)),
     Case("only line feeds", Request(head=b"GET /v1/sys/health HTTP/1.1\nHost: a\n\n"), (200, 400, CLOSED), 200),
 )
 
 SEALED = (
-    *fields("sys/unseal", "key", "", "x", "zz" * 33, "abc", "00", "00" * 15, "ab" * 16 + "c", "not hex!", "\0" * 33, 5,
-            {}, ["00" * 33], True, "é" * 33, "A" * 10**6),
+    *fields(
+        "sys/unseal",
+        "key",
+        "",
+        "x",
+        "zz" * 33,
+        "abc",
+        "00",
+        "00" * 15,
+        "ab" * 16 + "c",
+        "not hex!",
+        "\0" * 33,
+        5,
+        {},
+        ["00" * 33],
+        True,
+        "é" * 33,
+        "A" * 10**6,
+    ),
     Case("unseal without a key", post("sys/unseal", {}), 400),
     Case("unseal: reset of the wrong type", post("sys/unseal", {"reset": "x"}), 400),
     Case("unseal: cut off", post("sys/unseal", b'{"key": "'), 400),

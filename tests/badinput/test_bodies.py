@@ -20,8 +20,10 @@ BLOCK = 64 * 1024
 
 
 def head(server: Server, framing: str) -> bytes:
-    return (f"POST /v1/secret/data/large HTTP/1.1\r\nHost: {server.netloc}\r\nX-Vault-Token: {server.token}\r\n"
-            f"Content-Type: application/json\r\n{framing}\r\n\r\n").encode()
+    return (
+        f"POST /v1/secret/data/large HTTP/1.1\r\nHost: {server.netloc}\r\nX-Vault-Token: {server.token}\r\n"
+        f"Content-Type: application/json\r\n{framing}\r\n\r\n"
+    ).encode()
 
 
 def announced(server: Server, size: int) -> Iterator[bytes]:

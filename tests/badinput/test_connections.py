@@ -99,8 +99,10 @@ def test_many_slow_clients_keep_nobody_else_out(impatient: Server) -> None:
 def test_a_reset_in_the_middle_of_a_body_is_nobodys_problem(live: Server) -> None:
     for _ in range(50):
         with connect(live) as connection:
-            connection.sendall(b"POST /v1/secret/data/x HTTP/1.1\r\nHost: localhost\r\nX-Vault-Token: root\r\n"
-                               b'Content-Length: 1000\r\n\r\n{"data": {"a": "')
+            connection.sendall(
+                b"POST /v1/secret/data/x HTTP/1.1\r\nHost: localhost\r\nX-Vault-Token: root\r\n"
+                b'Content-Length: 1000\r\n\r\n{"data": {"a": "'
+            )
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close with a reset
     assert answers(live)
 
@@ -114,8 +116,10 @@ def test_a_client_that_leaves_before_the_answer(live: Server) -> None:
 
 def test_half_a_body_and_then_the_end(live: Server, product: str) -> None:
     with connect(live) as connection:
-        connection.sendall(b"POST /v1/secret/data/x HTTP/1.1\r\nHost: localhost\r\nX-Vault-Token: root\r\n"
-                           b'Content-Length: 1000\r\n\r\n{"data": {"a": "')
+        connection.sendall(
+            b"POST /v1/secret/data/x HTTP/1.1\r\nHost: localhost\r\nX-Vault-Token: root\r\n"
+            b'Content-Length: 1000\r\n\r\n{"data": {"a": "'
+        )
         connection.shutdown(socket.SHUT_WR)
         assert read_answer(connection).status in CUT_SHORT[product]
 
@@ -148,8 +152,10 @@ def test_a_hidden_second_request_is_not_served(live: Server) -> None:
     """Request smuggling: the two framings disagree about where the first request ends (RFC 9112 section 6.3)."""
     hidden = b"GET /v1/secret/smuggled HTTP/1.1\r\nHost: localhost\r\nX-Vault-Token: root\r\n\r\n"
     with connect(live, timeout=10) as connection:
-        connection.sendall(b"POST /v1/sys/seal-status HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n"
-                           b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" % (5 + len(hidden)) + hidden)
+        connection.sendall(
+            b"POST /v1/sys/seal-status HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" % (5 + len(hidden)) + hidden
+        )
         connection.shutdown(socket.SHUT_WR)
         received = b""
         with contextlib.suppress(ConnectionResetError):

@@ -31,8 +31,11 @@ def try_(case: Case, server: Server, product: str) -> Answer:
 
 @pytest.mark.parametrize(
     "case",
-    [pytest.param(case, id=f"{group}: {case.name}") for group in
-     ("BODIES", "PATCHES", "PARAMETERS", "PATHS", "METHODS", "HEADERS", "PROTOCOL") for case in getattr(cases, group)],
+    [
+        pytest.param(case, id=f"{group}: {case.name}")
+        for group in ("BODIES", "PATCHES", "PARAMETERS", "PATHS", "METHODS", "HEADERS", "PROTOCOL")
+        for case in getattr(cases, group)
+    ],
 )
 def test_refused(case: Case, live: Server, product: str) -> None:
     answer = try_(case, live, product)

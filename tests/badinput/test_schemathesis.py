@@ -52,8 +52,14 @@ def complaints(operation: APIOperation, server: Server, mode: GenerationMode) ->
     found: dict[int, str] = {}
 
     @given(case=operation.as_strategy(generation_mode=mode))
-    @settings(max_examples=EXAMPLES, deadline=None, database=None, phases=[Phase.generate],
-              derandomize="CAVEAU_FUZZ_EXAMPLES" not in os.environ, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        derandomize="CAVEAU_FUZZ_EXAMPLES" not in os.environ,
+        suppress_health_check=list(HealthCheck),
+    )
     def try_(case: schemathesis.Case) -> None:
         try:
             response = case.call(base_url=f"{server.address}/v1", headers=headers(server), timeout=10)

@@ -59,8 +59,11 @@ def _handler(stub: Stub) -> type[BaseHTTPRequestHandler]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             stub.asked.append(Asked(self.command, self.path, headers, json.loads(raw) if raw else None))
             answer = stub.next()
-            body = b"" if answer.body is None else (
-                answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode())
+            body = (
+                b""
+                if answer.body is None
+                else (answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode())
+            )
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from .conftest import Runner
 
-MESSY = '''# top
+MESSY = """# top
 path "a/*"   {
 capabilities=["read",   "list"]
   // why
@@ -35,8 +35,8 @@ path "c" {
 /* block
 comment */
 path "d" {}
-'''
-TIDY = '''# top
+"""
+TIDY = """# top
 path "a/*" {
   capabilities = ["read", "list"]
 
@@ -65,7 +65,7 @@ path "c" {
 /* block
 comment */
 path "d" {}
-'''
+"""
 SAMPLES = [
     MESSY,
     TIDY,
@@ -86,8 +86,8 @@ def test_twice_is_once(source: str) -> None:
 
 
 def test_heredocs_stay_as_they_are() -> None:
-    source = 'a {\nb = <<EOT\n  x\n y\nEOT\nc=1\n}\n'
-    assert formatted(source) == 'a {\n  b = <<EOT\n  x\n y\nEOT\n\n  c = 1\n}\n'
+    source = "a {\nb = <<EOT\n  x\n y\nEOT\nc=1\n}\n"
+    assert formatted(source) == "a {\n  b = <<EOT\n  x\n y\nEOT\n\n  c = 1\n}\n"
 
 
 @pytest.mark.peer

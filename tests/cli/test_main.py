@@ -130,7 +130,7 @@ def test_a_dry_run_sends_nothing_and_a_failed_one_says_so(caveau: Runner, monkey
 
 def test_dry_run_quotes_for_the_shell(caveau: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("VAULT_ADDR", "unix:///run/caveau.sock")
-    text = caveau("write", "-output-curl-string", "-tls-skip-verify", "-header=X-A=$(id)\"", "a", "b=it's").out
+    text = caveau("write", "-output-curl-string", "-tls-skip-verify", '-header=X-A=$(id)"', "a", "b=it's").out
     assert text == (
         "curl -X PUT --insecure --unix-socket '/run/caveau.sock' -H \"X-Vault-Request: true\" "
         '-H "X-A: \\$(id)\\"" -d \'{"b":"it\'"\'"\'s"}\' "http://localhost/v1/a"\n'

@@ -462,6 +462,8 @@ def normal(text: str) -> str:
     """``text`` without what differs from run to run, and without the program's own name."""
     lines = []
     for line in text.split("\n"):
+        if line.startswith("Waiting for "):  # printed at each look at a move that is not done yet
+            continue
         if line.startswith("curl "):
             headers = re.findall(r' -H "(?:[^"\\]|\\.)*"', line)
             line = re.sub(r' -H "(?:[^"\\]|\\.)*"', "", line) + "".join(sorted(map(str.lower, headers)))

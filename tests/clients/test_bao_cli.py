@@ -53,48 +53,83 @@ FILES = {"mine.hcl": 'path "secret/data/mine/*" {\n  capabilities = ["read"]\n}\
 # Lines of tables that differ for a reason the differential tests' table gives, or by chance.
 _NOT_COMPARED = re.compile(
     r"^(Build Date|Commit Date|Storage Type|performance_standby|Encryptions|Encryption Count|identity/"
-    r"|Waiting for terminal status) *.*\n?", re.MULTILINE)
+    r"|Waiting for terminal status) *.*\n?",
+    re.MULTILINE,
+)
 
 # On top of the differential tests' table.
 CLI_INTENDED = (
-    Intended("hvs. makes our tokens, and what carries them, longer",
-             aspect="stdout", request=".* operator generate-root .*"),
-    Intended("the help texts are our own words",
-             aspect="stdout|(value|keys|type) .*", request="path-help .*"),
-    Intended("Go's libraries say what they could not parse; here the text says what was expected",
-             aspect="stderr", ours=".*error converting input for field.*", theirs=".*unconvertible type.*"),
-    Intended("each parser of policies has words of its own, and ours says the line",
-             aspect="stderr", request="policy write .*", ours=".* failed to parse policy: line .*",
-             theirs=".* failed to parse policy: .*"),
-    Intended("the comments in the default policy are our own words",
-             aspect="stdout", request="policy read default"),
-    Intended("options that are null are none, as when they are left out",
-             aspect="stdout", request="read sys/mounts/plain", ours=r".* options map\[\] .*",
-             theirs=".* options <nil> .*"),
-    Intended("the other engines come later",
-             aspect="stdout", request="plugin list secret", ours="Name Version --- --- kv .*"),
-    Intended("bad input is the client's mistake, where OpenBao answers 500",
-             aspect="stderr", ours=".* Code: 400. .*", theirs=".* Code: 500. .*"),
-    Intended("the words are Vault's; OpenBao adds the namespace",
-             aspect="stderr", request=".* operator generate-root -init",
-             theirs=".* already in progress for this namespace "),
-    Intended("a single node has no cluster address unless it is told one",
-             aspect="stdout", request=".* operator members"),
-    Intended("the root token of a development server is made like every root token, not by a request",
-             aspect="stdout", request=".*token lookup", ours=".* display_name root .* path auth/token/root .*",
-             theirs=".* display_name token .* path auth/token/create .*"),
-    Intended("every token says when it was issued and whether it can be renewed; OpenBao's without a lease do not",
-             aspect=r"stdout|keys data\.(issue_time|renewable)", request=".*token lookup.*",
-             ours="string|bool|.* issue_time .* renewable false .*",
-             theirs="absent|.* meta <nil> num_uses 0 orphan true path auth/token/root .*"),
-    Intended("texts of one's own choice are hashed like every token's here: there is nothing to warn of",
-             aspect="stderr", request="token create -id=.*", theirs=".* uses the weaker SHA1 hashing .*"),
+    Intended(
+        "hvs. makes our tokens, and what carries them, longer", aspect="stdout", request=".* operator generate-root .*"
+    ),
+    Intended("the help texts are our own words", aspect="stdout|(value|keys|type) .*", request="path-help .*"),
+    Intended(
+        "Go's libraries say what they could not parse; here the text says what was expected",
+        aspect="stderr",
+        ours=".*error converting input for field.*",
+        theirs=".*unconvertible type.*",
+    ),
+    Intended(
+        "each parser of policies has words of its own, and ours says the line",
+        aspect="stderr",
+        request="policy write .*",
+        ours=".* failed to parse policy: line .*",
+        theirs=".* failed to parse policy: .*",
+    ),
+    Intended("the comments in the default policy are our own words", aspect="stdout", request="policy read default"),
+    Intended(
+        "options that are null are none, as when they are left out",
+        aspect="stdout",
+        request="read sys/mounts/plain",
+        ours=r".* options map\[\] .*",
+        theirs=".* options <nil> .*",
+    ),
+    Intended(
+        "the other engines come later", aspect="stdout", request="plugin list secret", ours="Name Version --- --- kv .*"
+    ),
+    Intended(
+        "bad input is the client's mistake, where OpenBao answers 500",
+        aspect="stderr",
+        ours=".* Code: 400. .*",
+        theirs=".* Code: 500. .*",
+    ),
+    Intended(
+        "the words are Vault's; OpenBao adds the namespace",
+        aspect="stderr",
+        request=".* operator generate-root -init",
+        theirs=".* already in progress for this namespace ",
+    ),
+    Intended(
+        "a single node has no cluster address unless it is told one", aspect="stdout", request=".* operator members"
+    ),
+    Intended(
+        "the root token of a development server is made like every root token, not by a request",
+        aspect="stdout",
+        request=".*token lookup",
+        ours=".* display_name root .* path auth/token/root .*",
+        theirs=".* display_name token .* path auth/token/create .*",
+    ),
+    Intended(
+        "every token says when it was issued and whether it can be renewed; OpenBao's without a lease do not",
+        aspect=r"stdout|keys data\.(issue_time|renewable)",
+        request=".*token lookup.*",
+        ours="string|bool|.* issue_time .* renewable false .*",
+        theirs="absent|.* meta <nil> num_uses 0 orphan true path auth/token/root .*",
+    ),
+    Intended(
+        "texts of one's own choice are hashed like every token's here: there is nothing to warn of",
+        aspect="stderr",
+        request="token create -id=.*",
+        theirs=".* uses the weaker SHA1 hashing .*",
+    ),
 )
 
 _NOISE = (
     (re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{44}(?![A-Za-z0-9+/=])"), "<key>"),
-    (re.compile(r"(OTP|otp|Encoded Token|encoded_token|encoded_root_token)(\"?:?\s+\"?)[A-Za-z0-9_+/-]{20,}"),
-     r"\1\2<random>"),
+    (
+        re.compile(r"(OTP|otp|Encoded Token|encoded_token|encoded_root_token)(\"?:?\s+\"?)[A-Za-z0-9_+/-]{20,}"),
+        r"\1\2<random>",
+    ),
     (re.compile(r"committed \S+|\(\S{40}\)"), "<build>"),
     (re.compile(r"-{3,}|={3,}"), "---"),
     (re.compile(r"\s+"), " "),
@@ -150,8 +185,15 @@ def _run(line: str, server: Server, home: Path) -> Outcome:
             environment[name] = value
         else:
             environment.pop(name, None)
-    done = subprocess.run([bao_binary(), *words], input=stdin.encode(), capture_output=True, cwd=home,
-                          env=environment, timeout=30, check=False)
+    done = subprocess.run(
+        [bao_binary(), *words],
+        input=stdin.encode(),
+        capture_output=True,
+        cwd=home,
+        env=environment,
+        timeout=30,
+        check=False,
+    )
     return Outcome(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
 
@@ -224,7 +266,8 @@ def _compare(line: str, ours: Outcome, theirs: Outcome) -> list[Difference]:
     try:
         mine, other = (
             Answer(0, {}, orjson.dumps(_structured(line, side.stdout), option=orjson.OPT_NON_STR_KEYS))
-            for side in (ours, theirs))
+            for side in (ours, theirs)
+        )
     except ValueError:
         found += _text("stdout", ours.stdout, theirs.stdout)
     else:
@@ -232,8 +275,9 @@ def _compare(line: str, ours: Outcome, theirs: Outcome) -> list[Difference]:
     return found + _text("stderr", ours.stderr, theirs.stderr)
 
 
-def _differences(ours: tuple[ServerFactory, ServerFactory], intended: tuple[Intended, ...]
-                 ) -> Iterator[tuple[str, str, list[Difference]]]:
+def _differences(
+    ours: tuple[ServerFactory, ServerFactory], intended: tuple[Intended, ...]
+) -> Iterator[tuple[str, str, list[Difference]]]:
     """``(scenario, command, unexplained differences)`` of every command."""
     scenarios = _scenarios()
     with ThreadPoolExecutor(2) as pool:
@@ -242,15 +286,24 @@ def _differences(ours: tuple[ServerFactory, ServerFactory], intended: tuple[Inte
         for command, my_outcome, other_outcome in zip(scenario.commands, my_outcomes, other_outcomes, strict=True):
             for name, pattern in command.capture:
                 assert re.search(pattern, other_outcome.stdout), f"{command.line}: no {name} in {other_outcome}"
-            yield scenario.name, command.line, [
-                d for d in _compare(command.line, my_outcome, other_outcome)
-                if not any(i.explains(command.line, d) for i in intended)]
+            yield (
+                scenario.name,
+                command.line,
+                [
+                    d
+                    for d in _compare(command.line, my_outcome, other_outcome)
+                    if not any(i.explains(command.line, d) for i in intended)
+                ],
+            )
 
 
 def _assert_alike(found: list[tuple[str, str, list[Difference]]]) -> None:
     agreeing = sum(not differing for _, _, differing in found)
-    rows = [f"{scenario} | {line} | {d.aspect}\n    ours:   {d.ours[:400]!r}\n    theirs: {d.theirs[:400]!r}"
-            for scenario, line, differing in found for d in differing]
+    rows = [
+        f"{scenario} | {line} | {d.aspect}\n    ours:   {d.ours[:400]!r}\n    theirs: {d.theirs[:400]!r}"
+        for scenario, line, differing in found
+        for d in differing
+    ]
     table = "\n".join([f"{agreeing} of {len(found)} commands agree", *rows])
     if path := os.environ.get("BAO_CLI_REPORT"):
         Path(path).write_text(table + "\n")

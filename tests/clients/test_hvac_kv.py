@@ -16,8 +16,9 @@ class TestV1:
         return root.secrets.kv.v1
 
     def test_what_is_written_is_read(self, kv: Any, name: str) -> None:
-        kv.create_or_update_secret("app/db", {"user": "u", "n": 1, "nested": {"a": [True, None]}},
-                                   method="POST", mount_point=name)
+        kv.create_or_update_secret(
+            "app/db", {"user": "u", "n": 1, "nested": {"a": [True, None]}}, method="POST", mount_point=name
+        )
         answer = kv.read_secret("app/db", mount_point=name)
         assert answer["data"] == {"user": "u", "n": 1, "nested": {"a": [True, None]}}
         assert answer["lease_duration"] == 2764800
@@ -92,8 +93,12 @@ class TestV2:
 
     def test_a_merge_patch_removes_what_is_null(self, kv: Any, root: hvac.Client, name: str) -> None:
         kv.create_or_update_secret("p", {"keep": "1", "nested": {"a": 1, "b": 2}}, mount_point=name)
-        root.adapter.request("patch", f"/v1/{name}/data/p", json={"data": {"nested": {"b": None}}},
-                             headers={"Content-Type": "application/merge-patch+json"})
+        root.adapter.request(
+            "patch",
+            f"/v1/{name}/data/p",
+            json={"data": {"nested": {"b": None}}},
+            headers={"Content-Type": "application/merge-patch+json"},
+        )
         read = kv.read_secret("p", mount_point=name, raise_on_deleted_version=True)
         assert read["data"]["data"] == {"keep": "1", "nested": {"a": 1}}
 
@@ -128,8 +133,14 @@ class TestV2:
         assert metadata["versions"]["2"]["destroyed"] is False
 
     def test_metadata_says_what_exists_and_takes_settings(self, kv: Any, name: str) -> None:
-        kv.update_metadata("m", max_versions=2, cas_required=False, delete_version_after="1h",
-                           custom_metadata={"owner": "ops"}, mount_point=name)
+        kv.update_metadata(
+            "m",
+            max_versions=2,
+            cas_required=False,
+            delete_version_after="1h",
+            custom_metadata={"owner": "ops"},
+            mount_point=name,
+        )
         for value in range(3):
             kv.create_or_update_secret("m", {"v": value}, mount_point=name)
         metadata = kv.read_secret_metadata("m", mount_point=name)["data"]
@@ -167,8 +178,10 @@ class TestV2:
 
     def test_the_mount_has_settings_of_its_own(self, kv: Any, name: str) -> None:
         assert kv.read_configuration(mount_point=name)["data"]["cas_required"] is False
-        assert kv.configure(max_versions=3, cas_required=True, delete_version_after="90s",
-                            mount_point=name).status_code == 204
+        assert (
+            kv.configure(max_versions=3, cas_required=True, delete_version_after="90s", mount_point=name).status_code
+            == 204
+        )
         settings = kv.read_configuration(mount_point=name)["data"]
         assert (settings["max_versions"], settings["cas_required"]) == (3, True)
         assert settings["delete_version_after"] == "1m30s"
@@ -186,6 +199,7 @@ class TestV2:
     def test_the_generic_front_reads_and_writes_version_2(self, kv: Any, root: hvac.Client, name: str) -> None:
         assert root.secrets.kv.default_kv_version == "2"
         root.secrets.kv.create_or_update_secret("g", {"v": "1"}, mount_point=name)
-        assert root.secrets.kv.read_secret_version("g", mount_point=name,
-                                                   raise_on_deleted_version=True)["data"]["data"] == {"v": "1"}
+        assert root.secrets.kv.read_secret_version("g", mount_point=name, raise_on_deleted_version=True)["data"][
+            "data"
+        ] == {"v": "1"}
         assert root.sys.retrieve_mount_option(name, "version") == "2"

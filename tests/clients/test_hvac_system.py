@@ -56,8 +56,10 @@ class TestPolicies:
 
     def test_password_policies(self, root: hvac.Client, name: str) -> None:
         path = f"sys/policies/password/{name}"
-        rules = 'length = 20\nrule "charset" {\n  charset = "abc"\n  min-chars = 1\n}\n' \
-                'rule "charset" {\n  charset = "0123456789"\n  min-chars = 2\n}'
+        rules = (
+            'length = 20\nrule "charset" {\n  charset = "abc"\n  min-chars = 1\n}\n'
+            'rule "charset" {\n  charset = "0123456789"\n  min-chars = 2\n}'
+        )
         root.write_data(path, data={"policy": rules})
         assert root.read(path)["data"]["policy"] == rules
         assert name in root.list("sys/policies/password")["data"]["keys"]
@@ -75,16 +77,24 @@ class TestPolicies:
 
 class TestMounts:
     def test_enable_list_tune_disable(self, root: hvac.Client, name: str) -> None:
-        assert root.sys.enable_secrets_engine("kv", path=name, description="for tests", options={"version": "2"},
-                                              config={"default_lease_ttl": "1h"}).status_code == 204
+        assert (
+            root.sys.enable_secrets_engine(
+                "kv", path=name, description="for tests", options={"version": "2"}, config={"default_lease_ttl": "1h"}
+            ).status_code
+            == 204
+        )
         mount = root.sys.list_mounted_secrets_engines()["data"][f"{name}/"]
         assert (mount["type"], mount["description"], mount["options"]) == ("kv", "for tests", {"version": "2"})
         assert mount["config"]["default_lease_ttl"] == 3600
         assert mount["accessor"].startswith("kv_")
         assert len(mount["uuid"]) == 36
 
-        assert root.sys.tune_mount_configuration(name, max_lease_ttl="5h", description="changed",
-                                                 listing_visibility="unauth").status_code == 204
+        assert (
+            root.sys.tune_mount_configuration(
+                name, max_lease_ttl="5h", description="changed", listing_visibility="unauth"
+            ).status_code
+            == 204
+        )
         tuned = root.sys.read_mount_configuration(name)["data"]
         assert (tuned["default_lease_ttl"], tuned["max_lease_ttl"]) == (3600, 18000)
         assert (tuned["description"], tuned["listing_visibility"]) == ("changed", "unauth")
@@ -158,12 +168,15 @@ class TestAuthMethods:
 class TestCapabilities:
     @pytest.fixture
     def limited(self, root: hvac.Client, dev_server: Server, name: str) -> Iterator[hvac.Client]:
-        root.sys.create_or_update_policy(name, f'''
+        root.sys.create_or_update_policy(
+            name,
+            f'''
             path "{name}/read" {{ capabilities = ["read"] }}
             path "{name}/write/*" {{ capabilities = ["create", "update", "list"] }}
             path "{name}/write/denied" {{ capabilities = ["deny"] }}
             path "{name}/one/+/three" {{ capabilities = ["delete"] }}
-            path "sys/capabilities*" {{ capabilities = ["update"] }}''')
+            path "sys/capabilities*" {{ capabilities = ["update"] }}''',
+        )
         root.sys.enable_secrets_engine("kv", path=name, options={"version": "1"})
         token = root.auth.token.create(policies=[name])["auth"]["client_token"]
         client = hvac.Client(url=dev_server.address, token=token)
@@ -182,9 +195,11 @@ class TestCapabilities:
         }
         paths = list(expected)
         accessor = limited.auth.token.lookup_self()["data"]["accessor"]
-        for answer in (limited.sys.get_capabilities(paths),
-                       root.sys.get_capabilities(paths, token=limited.token),
-                       root.sys.get_capabilities(paths, accessor=accessor)):
+        for answer in (
+            limited.sys.get_capabilities(paths),
+            root.sys.get_capabilities(paths, token=limited.token),
+            root.sys.get_capabilities(paths, accessor=accessor),
+        ):
             assert {path: answer["data"][path] for path in paths} == expected
         assert root.sys.get_capabilities(["anything"])["data"]["capabilities"] == ["root"]
 

@@ -29,8 +29,9 @@ Login = Callable[[str], hvac.Client]
 
 
 def test_a_created_token_has_what_was_asked(root: hvac.Client, name: str) -> None:
-    auth = root.auth.token.create(policies=["default"], meta={"team": "a"}, ttl="1h", display_name=name,
-                                  explicit_max_ttl="2h", num_uses=7)["auth"]
+    auth = root.auth.token.create(
+        policies=["default"], meta={"team": "a"}, ttl="1h", display_name=name, explicit_max_ttl="2h", num_uses=7
+    )["auth"]
     assert auth["policies"] == ["default"]
     assert auth["metadata"] == {"team": "a"}
     assert (auth["lease_duration"], auth["renewable"], auth["orphan"]) == (3600, True, False)
@@ -191,10 +192,18 @@ def test_a_token_cannot_give_what_it_does_not_have(root: hvac.Client, login: Log
 
 def test_roles_decide_what_their_tokens_are(root: hvac.Client, name: str) -> None:
     root.sys.create_or_update_policy(name, 'path "x" { capabilities = ["read"] }')
-    assert root.auth.token.create_or_update_role(
-        name, allowed_policies=[name], orphan=True, renewable=False, path_suffix="suffix", token_period="10m",
-        token_explicit_max_ttl="0",
-    ).status_code == 204
+    assert (
+        root.auth.token.create_or_update_role(
+            name,
+            allowed_policies=[name],
+            orphan=True,
+            renewable=False,
+            path_suffix="suffix",
+            token_period="10m",
+            token_explicit_max_ttl="0",
+        ).status_code
+        == 204
+    )
     role = root.auth.token.read_role(name)["data"]
     assert role["name"] == name
     assert role["allowed_policies"] == [name]

@@ -27,7 +27,12 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(source, folder)
     done = subprocess.run(
         [npm, "ci", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund"],
-        cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return folder / "session.js"
 
@@ -35,6 +40,12 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_the_life_of_a_server(session: Path, new_server: Server, tmp_path: Path) -> None:
-    done = subprocess.run(["node", session, new_server.address], env=clean_environment(tmp_path),
-                          capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        ["node", session, new_server.address],
+        env=clean_environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr

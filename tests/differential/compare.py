@@ -9,9 +9,22 @@ from typing import Any
 import orjson
 
 # Every header a client may act on. Date and Content-Length say nothing about compatibility.
-HEADERS = ("Allow", "Cache-Control", "Connection", "Content-Disposition", "Content-Type", "Location",
-           "Retry-After", "Strict-Transport-Security", "Vary", "WWW-Authenticate", "X-Vault-Index",
-           "Access-Control-Allow-Origin", "Access-Control-Allow-Methods", "Access-Control-Allow-Headers")
+HEADERS = (
+    "Allow",
+    "Cache-Control",
+    "Connection",
+    "Content-Disposition",
+    "Content-Type",
+    "Location",
+    "Retry-After",
+    "Strict-Transport-Security",
+    "Vary",
+    "WWW-Authenticate",
+    "X-Vault-Index",
+    "Access-Control-Allow-Origin",
+    "Access-Control-Allow-Methods",
+    "Access-Control-Allow-Headers",
+)
 
 _NOISE = (
     (re.compile(r"\bhvs\.[A-Za-z0-9_-]{24,}|\bs\.[A-Za-z0-9]{24}(?:\.[A-Za-z0-9]{6})?\b"), "<token>"),
@@ -22,14 +35,21 @@ _NOISE = (
     (re.compile(r"\bvault-cluster-[0-9a-f]{8}\b"), "<cluster>"),
     (re.compile(r"\b[0-9a-f]{64,}\b"), "<hex>"),
     (re.compile(r"\b127\.0\.0\.1:\d+"), "<address>"),
-    (re.compile(r"\b[A-Za-z0-9+/]{43}="), "<base64>"),
+    (re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{43}="), "<base64>"),
     (re.compile(r'(effective max_ttl of )"\d+h59m\d+s"'), r"\1<what is left of it>"),
     (re.compile(r"(?<![\d.])\d{1,2}\.\d{1,2}\.\d{1,2}(?:\+[\w.]+)?\b(?!\.)"), "<version>"),
     (re.compile(r"(?<![\w/+.-])(?=\w*[A-Z])[A-Za-z0-9]{24}(?![\w/+=-])"), "<accessor>"),
 )
 # Random at these places, and in no form that a pattern would find.
-_RANDOM = {"otp", "encoded_token", "encoded_root_token", "keys_base64[]", "unseal_keys_b64[]", "random_bytes",
-           "password"}
+_RANDOM = {
+    "otp",
+    "encoded_token",
+    "encoded_root_token",
+    "keys_base64[]",
+    "unseal_keys_b64[]",
+    "random_bytes",
+    "password",
+}
 _CLOCK_SKEW = 5  # seconds between the two servers answering the same request
 _UNIX_TIMES = 1_500_000_000
 
@@ -97,9 +117,14 @@ def _json(ours: Any, theirs: Any, place: str, depth: int) -> list[Difference]:
             return []
         mine, other = ({even_out(k): v for k, v in side.items()} for side in (ours, theirs))
         inner = f"{place}." if place else ""
-        found = [Difference(f"keys {inner}{key}", _kind(mine[key]) if key in mine else "absent",
-                            _kind(other[key]) if key in other else "absent")
-                 for key in sorted(mine.keys() ^ other.keys())]
+        found = [
+            Difference(
+                f"keys {inner}{key}",
+                _kind(mine[key]) if key in mine else "absent",
+                _kind(other[key]) if key in other else "absent",
+            )
+            for key in sorted(mine.keys() ^ other.keys())
+        ]
         for key in sorted(mine.keys() & other.keys()):
             found += _json(mine[key], other[key], inner + key, depth - 1)
         return found

@@ -111,8 +111,13 @@ def _prepared(case: Case, name: str) -> Iterator[Request]:
     """The case's own requests between the mounting and unmounting of the engines it needs."""
     mounts = sorted(case.needs & _MOUNTS.keys())
     for mount in mounts:
-        yield Request(f"mount {mount}", "POST", f"sys/mounts/{mount}-{name}",
-                      body=orjson.dumps(_MOUNTS[mount]).decode(), setup=True)
+        yield Request(
+            f"mount {mount}",
+            "POST",
+            f"sys/mounts/{mount}-{name}",
+            body=orjson.dumps(_MOUNTS[mount]).decode(),
+            setup=True,
+        )
         if mount == "kv2":
             # OpenBao refuses requests for a moment while it lays out a fresh version 2 mount.
             yield Request("wait for kv2", "GET", f"{mount}-{name}/config", setup=True, wait=True)
@@ -126,14 +131,15 @@ def _play(case: Case, name: str, ours: Side, theirs: Side) -> Iterator[Observati
     for side in (ours, theirs):
         side.variables |= known
     for request in _prepared(case, name):
-        mine, other = (_until_ready(side, request) if request.wait else side.ask(request)
-                       for side in (ours, theirs))
+        mine, other = (_until_ready(side, request) if request.wait else side.ask(request) for side in (ours, theirs))
         if (request.setup and not 200 <= other.status < 300) or any(
-                theirs.variables[name] == NOTHING for name, _ in request.capture):
+            theirs.variables[name] == NOTHING for name, _ in request.capture
+        ):
             raise BrokenScript(f"{case.area}: {case.name}: {request.line}: {other.status} {other.body!r:.500}")
         if not request.setup:
-            yield Observation(case, request, differences(mine, other, depth=request.depth,
-                                                         values=not request.shape_only))
+            yield Observation(
+                case, request, differences(mine, other, depth=request.depth, values=not request.shape_only)
+            )
         elif not 200 <= mine.status < 300:
             yield Observation(case, request, differences(mine, other, values=False))
 
@@ -151,10 +157,20 @@ def _everyday(side: Side) -> Side:
     """Make the tokens ``weak`` and ``nosudo`` that the transcripts speak of."""
     for request in (
         Request("", "POST", "sys/policies/acl/nosudo", body=orjson.dumps({"policy": _ALL_BUT_SUDO}).decode()),
-        Request("", "POST", "auth/token/create", body='{"policies":["default"]}',
-                capture=(("weak", "auth.client_token"), ("weak_accessor", "auth.accessor"))),
-        Request("", "POST", "auth/token/create", body='{"policies":["nosudo"]}',
-                capture=(("nosudo", "auth.client_token"), ("nosudo_accessor", "auth.accessor"))),
+        Request(
+            "",
+            "POST",
+            "auth/token/create",
+            body='{"policies":["default"]}',
+            capture=(("weak", "auth.client_token"), ("weak_accessor", "auth.accessor")),
+        ),
+        Request(
+            "",
+            "POST",
+            "auth/token/create",
+            body='{"policies":["nosudo"]}',
+            capture=(("nosudo", "auth.client_token"), ("nosudo_accessor", "auth.accessor")),
+        ),
         Request("", "GET", "secret/config", wait=True),
     ):
         answer = _until_ready(side, request)

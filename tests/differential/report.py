@@ -52,12 +52,15 @@ class Report:
         return 1 - len(self._disagreeing(values=True)) / len(self.observed)
 
     def summary(self) -> str:
-        lines = [f"{len(self.observed)} requests: {self.agreeing_outright:.2%} agree outright, "
-                 f"{self.agreeing:.2%} but for intended differences, {self.agreeing_in_values:.2%} in values too"]
+        lines = [
+            f"{len(self.observed)} requests: {self.agreeing_outright:.2%} agree outright, "
+            f"{self.agreeing:.2%} but for intended differences, {self.agreeing_in_values:.2%} in values too"
+        ]
         asked = Counter(o.case.area for o in self.observed)
         wrong = Counter(o.case.area for o in self._disagreeing(values=False).values())
-        lines += [f"  {area:16} {count:5} requests {1 - wrong[area] / count:8.2%}"
-                  for area, count in sorted(asked.items())]
+        lines += [
+            f"  {area:16} {count:5} requests {1 - wrong[area] / count:8.2%}" for area, count in sorted(asked.items())
+        ]
         lines += [f"  matches nothing: {entry.reason} ({entry.aspect})" for entry in self.unused]
         return "\n".join(lines)
 
@@ -66,8 +69,10 @@ class Report:
         rows: dict[Difference, list[Observation]] = defaultdict(list)
         for observation, difference in self.unexplained:
             rows[difference].append(observation)
-        lines = [f"{len(where):4} | {where[0].case.area}: {where[0].case.name}: {where[0].request.line[:120]}"
-                 f" | {difference.aspect} | ours: {difference.ours[:200]!r} | theirs: {difference.theirs[:200]!r}"
-                 for difference, where in sorted(rows.items(), key=lambda r: (r[0].of_value, -len(r[1])))]
+        lines = [
+            f"{len(where):4} | {where[0].case.area}: {where[0].case.name}: {where[0].request.line[:120]}"
+            f" | {difference.aspect} | ours: {difference.ours[:200]!r} | theirs: {difference.theirs[:200]!r}"
+            for difference, where in sorted(rows.items(), key=lambda r: (r[0].of_value, -len(r[1])))
+        ]
         left = len(lines) - limit if limit is not None and len(lines) > limit else 0
         return "\n".join([*lines[:limit], *([f"... {left} more rows"] if left else [])])

@@ -29,8 +29,7 @@ from pathlib import Path
 
 CASES = Path(__file__).parent / "cases"
 
-_LINE = re.compile(
-    r"(?P<setup>- )?(?:(?P<who>[a-z][a-z0-9_]*) )?(?P<verb>[A-Z]+) (?P<path>\S+)(?: (?P<body>.*))?")
+_LINE = re.compile(r"(?P<setup>- )?(?:(?P<who>[a-z][a-z0-9_]*) )?(?P<verb>[A-Z]+) (?P<path>\S+)(?: (?P<body>.*))?")
 _CASE = re.compile(r"case (?P<name>[^\[]+?)(?: \[(?P<needs>[a-z0-9 ]+)\])?")
 _EXTRA = re.compile(r" \| (?=[A-Za-z-]+:|shape|wait|depth=)")
 _VARIABLE = re.compile(r"\$([a-z][a-z0-9_]*)")

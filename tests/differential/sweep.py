@@ -16,10 +16,22 @@ import orjson
 
 from .script import Case, Request
 
-_PLACEHOLDERS = {"{urlalgorithm}": "sha2-256", "{urlbytes}": "8", "{source}": "platform", "{type}": "secret",
-                 "/kv-v1/": "/$kv1/", "/kv-v2/": "/$kv2/"}
-_SHAPE_ONLY = ("sys/tools/random", "sys/host-info", "sys/internal/", "sys/plugins/catalog", "sys/key-status",
-               "auth/token/accessors")
+_PLACEHOLDERS = {
+    "{urlalgorithm}": "sha2-256",
+    "{urlbytes}": "8",
+    "{source}": "platform",
+    "{type}": "secret",
+    "/kv-v1/": "/$kv1/",
+    "/kv-v2/": "/$kv2/",
+}
+_SHAPE_ONLY = (
+    "sys/tools/random",
+    "sys/host-info",
+    "sys/internal/",
+    "sys/plugins/catalog",
+    "sys/key-status",
+    "auth/token/accessors",
+)
 _DEPTH = {"sys/host-info": 2, "sys/internal/specs/openapi": 1, "sys/plugins/catalog": 2}
 # These would end the servers' service, or the tokens of the cases to come; and whether a tidy is still
 # running when the next one is asked for is a matter of luck.
@@ -77,11 +89,19 @@ def sweep() -> Iterator[Case]:
             path = _path(template)
             case = Case(f"sweep {area}", template, frozenset({area.replace("-v", "")} & {"kv1", "kv2"}))
             for who, verb, asked, body in _asked(path, set(declared["operations"])):
-                depth = 1 if "?help" in asked else next(
-                    (d for start, d in _DEPTH.items() if path.startswith(start)), 99)
-                case.requests.append(Request(
-                    f"{'' if who == 'root' else who + ' '}{verb} {asked}{' ' + body if body else ''}",
-                    verb, asked, who, body, depth=depth,
-                    headers=(("Content-Type", "application/merge-patch+json"),) if verb == "PATCH" else (),
-                    shape_only="?help" in asked or path.startswith(_SHAPE_ONLY)))
+                depth = (
+                    1 if "?help" in asked else next((d for start, d in _DEPTH.items() if path.startswith(start)), 99)
+                )
+                case.requests.append(
+                    Request(
+                        f"{'' if who == 'root' else who + ' '}{verb} {asked}{' ' + body if body else ''}",
+                        verb,
+                        asked,
+                        who,
+                        body,
+                        depth=depth,
+                        headers=(("Content-Type", "application/merge-patch+json"),) if verb == "PATCH" else (),
+                        shape_only="?help" in asked or path.startswith(_SHAPE_ONLY),
+                    )
+                )
             yield case

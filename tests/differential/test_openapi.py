@@ -16,21 +16,18 @@ pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
 # Facts of OpenBao's that Caveau does not declare: a regular expression over the fact, and why.
 _LEFT_OUT = {
-    r"/sys/polic(y|ies/acl)/\{name\} (patch.*|post (allow_\w+|cas|cas_required|expiration|ttl) \w+)":
-        "Vault's policies are a name and a text; that they expire, are patched or checked is OpenBao's alone",
-    r"/sys/plugins/catalog/.* post (args|command|env|oci|sha256|version) \w+":
-        "a plugin is a Python package with an entry point: nothing about a program to run can be registered",
-    r"/secret/metadata/\{path\} (post|patch) (after|limit) \w+":
-        "OpenBao declares the fields of a path for all its operations; these two are of LIST only",
-    r"/sys/tools/random/\{source\} post.*":
-        "what stands alone in this path is a count or a source; it is declared once, as {urlbytes}",
+    r"/sys/polic(y|ies/acl)/\{name\} (patch.*|post (allow_\w+|cas|cas_required|expiration|ttl) \w+)": "Vault's policies are a name and a text; that they expire, are patched or checked is OpenBao's alone",  # noqa: E501
+    r"/sys/plugins/catalog/.* post (args|command|env|oci|sha256|version) \w+": "a plugin is a Python package with an entry point: nothing about a program to run can be registered",  # noqa: E501
+    r"/secret/metadata/\{path\} (post|patch) (after|limit) \w+": "OpenBao declares the fields of a path for all its operations; these two are of LIST only",  # noqa: E501
+    r"/sys/tools/random/\{source\} post.*": "what stands alone in this path is a count or a source; it is declared once, as {urlbytes}",  # noqa: E501
 }
 
 
 def _served() -> set[str]:
     """The paths of this comparison, as a development server with its ``secret/`` mount declares them."""
-    return {path.replace("/kv-v2/", "/secret/") for area, paths in operations().items() if area != "kv-v1"
-            for path in paths}
+    return {
+        path.replace("/kv-v2/", "/secret/") for area, paths in operations().items() if area != "kv-v1" for path in paths
+    }
 
 
 def _declared(document: dict[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -58,8 +55,9 @@ def _type(field: dict[str, Any]) -> str:
 
 
 def _describe(server: Server) -> set[tuple[str, ...]]:
-    request = urllib.request.Request(f"{server.address}/v1/sys/internal/specs/openapi",
-                                     headers={"X-Vault-Token": server.token})
+    request = urllib.request.Request(
+        f"{server.address}/v1/sys/internal/specs/openapi", headers={"X-Vault-Token": server.token}
+    )
     with urllib.request.urlopen(request, timeout=30) as response:
         return set(_declared(json.load(response)))
 
@@ -70,8 +68,10 @@ def test_caveau_declares_what_openbao_declares(record_property: Callable[[str, o
     missing = [" ".join(fact) for fact in sorted(theirs - ours)]
     unexplained = [fact for fact in missing if not any(re.fullmatch(row, fact) for row in _LEFT_OUT)]
     idle = [row for row in _LEFT_OUT if not any(re.fullmatch(row, fact) for fact in missing)]
-    record_property("differential", "\n".join(
-        [f"{len(theirs) - len(missing)} of the {len(theirs)} facts OpenBao declares; missing:", *missing]))
+    record_property(
+        "differential",
+        "\n".join([f"{len(theirs) - len(missing)} of the {len(theirs)} facts OpenBao declares; missing:", *missing]),
+    )
     assert (unexplained, idle) == ([], [])
 
 

@@ -38,8 +38,10 @@ def test_every_operation_is_asked() -> None:
 
 def test_intended_differences_agree_and_unused_rows_show() -> None:
     status, value = Difference("status", "200", "204"), Difference("value a", "1", "2")
-    observed = [Observation(CASE, parse_request(f"GET {n}"), found)
-                for n, found in (("a", []), ("b", [status]), ("c", [value]), ("d", [status, value]))]
+    observed = [
+        Observation(CASE, parse_request(f"GET {n}"), found)
+        for n, found in (("a", []), ("b", [status]), ("c", [value]), ("d", [status, value]))
+    ]
     useful = Intended("on purpose", aspect="status", request="GET b")
     useless = Intended("never happens", aspect="error")
     report = Report(observed, (useful, useless))

@@ -12,9 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 CHARACTERS = string.ascii_letters + string.digits + "!#$%&()*+,-./:;<=>?@[]^_{|}~é€"
-rules = st.lists(
-    st.tuples(st.text(CHARACTERS, min_size=1, max_size=40), st.integers(0, 10)), min_size=1, max_size=8
-)
+rules = st.lists(st.tuples(st.text(CHARACTERS, min_size=1, max_size=40), st.integers(0, 10)), min_size=1, max_size=8)
 
 
 def text_of(length: int, given_rules: list[tuple[str, int]]) -> str:

@@ -316,9 +316,7 @@ async def test_blind_writes_do_not_conflict(store: Store) -> None:
         (("none/",), {"none__x": b""}, True),
     ],
 )
-async def test_phantoms(
-    store: Store, window: tuple[str], change: dict[str, bytes | None], conflicts: bool
-) -> None:
+async def test_phantoms(store: Store, window: tuple[str], change: dict[str, bytes | None], conflicts: bool) -> None:
     await write(store, p__b=b"", p__d=b"", p__f=b"")
     txn = store.begin()
     await txn.list(*window)
@@ -442,7 +440,7 @@ async def test_reading_transaction_waits_for_what_it_read(flying: Store, held: H
 
 
 async def test_error_of_a_handler_waits_for_what_it_read(flying: Store, held: Held) -> None:
-    """"Already exists" must not be answered because of something that may never have existed."""
+    """ "Already exists" must not be answered because of something that may never have existed."""
 
     async def create(txn: Transaction) -> None:
         if await txn.get("a"):
@@ -821,18 +819,14 @@ STEP = st.one_of(
     cache=st.sampled_from([0, 1 << 20]),
     weather=st.lists(st.sampled_from(["land", "wait", "fail"]), max_size=30),
 )
-def test_serializable(
-    programs: list[list[tuple[str, ...]]], physical: str, cache: int, weather: list[str]
-) -> None:
+def test_serializable(programs: list[list[tuple[str, ...]]], physical: str, cache: int, weather: list[str]) -> None:
     """Interleaved transactions with failing commits give what some sequential run of them gives:
     that of the order in which they committed. Each writes values that depend on all it has read.
     Read-only views at any moment see exactly the transactions acknowledged or landed so far."""
     asyncio.run(_serializable(programs, physical, cache, weather))
 
 
-async def _serializable(
-    programs: list[list[tuple[str, ...]]], physical: str, cache: int, weather: list[str]
-) -> None:
+async def _serializable(programs: list[list[tuple[str, ...]]], physical: str, cache: int, weather: list[str]) -> None:
     held = Held("early" in physical, "slow" in physical)
     store = Store(held, Rot(), cache)
     order: list[tuple[int, list[object]]] = []  # transactions as they became visible, what they read

@@ -128,9 +128,7 @@ def test_a_second_factor_is_asked_for(
     assert not (home / ".vault-token").exists()
 
 
-def test_a_kubernetes_pod_shows_its_own_token(
-    caveau: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_kubernetes_pod_shows_its_own_token(caveau: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("eyJ.pod\n")
     monkeypatch.setattr(module, "SERVICE_ACCOUNT_TOKEN", str(file))

@@ -175,9 +175,7 @@ def test_warnings_where_a_rule_may_say_less_than_it_seems(text: str, warning: st
 
 
 def test_an_ordinary_policy_has_no_warnings() -> None:
-    assert not warnings(
-        'path "a/+/c/*" { policy = "write" allowed_parameters = { n = ["**", "x*", "*x"], "*" = [] } }'
-    )
+    assert not warnings('path "a/+/c/*" { policy = "write" allowed_parameters = { n = ["**", "x*", "*x"], "*" = [] } }')
 
 
 def test_default_policy() -> None:

@@ -65,9 +65,7 @@ def test_without_an_entity_there_is_no_rule() -> None:
     assert ACL([parse_policy("p", text)], Entity(), now=0).capabilities("a/ann") == ["list", "read"]
 
 
-@pytest.mark.parametrize(
-    ("key", "permission"), [("folder", "slashes"), ("star", "wildcards"), ("plus", "wildcards")]
-)
+@pytest.mark.parametrize(("key", "permission"), [("folder", "slashes"), ("star", "wildcards"), ("plus", "wildcards")])
 def test_values_cannot_widen_a_rule(key: str, permission: str) -> None:
     text = f'path "a/{{{{identity.entity.metadata.{key}}}}}" {{ policy = "read" }}'
     other = {"slashes": "wildcards", "wildcards": "slashes"}[permission]

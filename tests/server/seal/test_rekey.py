@@ -141,9 +141,7 @@ async def test_order_of_calls(node: Node) -> None:
 
 async def test_verification(node: Node) -> None:
     old = await node.open()
-    answer = await rekey(
-        node.rekey, old[:2], secret_shares=3, secret_threshold=2, require_verification=True
-    )
+    answer = await rekey(node.rekey, old[:2], secret_shares=3, secret_threshold=2, require_verification=True)
     new, nonce = answer["keys"], answer["verification_nonce"]
     assert answer["verification_required"] is True
     status = await node.rekey.status()
@@ -176,9 +174,7 @@ async def test_verification(node: Node) -> None:
 
 async def test_cancelled_before_verification_changes_nothing(node: Node) -> None:
     old = await node.open()
-    answer = await rekey(
-        node.rekey, old[:2], secret_shares=2, secret_threshold=2, require_verification=True
-    )
+    answer = await rekey(node.rekey, old[:2], secret_shares=2, secret_threshold=2, require_verification=True)
     node.rekey.cancel()
     with pytest.raises(InvalidRequest, match="no rekey in progress"):
         await node.rekey.verify(answer["keys"][0], answer["verification_nonce"])

@@ -233,9 +233,7 @@ async def test_another_node_on_the_same_store_opens_with_the_same_shares(node: N
     assert standby.core.barrier.decrypt("a", entry) == b"x"
 
 
-async def test_nothing_secret_is_logged_or_stored_in_the_clear(
-    node: Node, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_nothing_secret_is_logged_or_stored_in_the_clear(node: Node, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(0)
     keys = await node.open()
     root = node.core.barrier.keyring.root_key
