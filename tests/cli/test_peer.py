@@ -17,7 +17,8 @@ import pytest
 from ..peers import Server
 from .conftest import Ran, Runner
 
-pytestmark = pytest.mark.peer
+# Later commands build on what earlier ones left, so all of them go to one worker, in their order.
+pytestmark = [pytest.mark.peer, pytest.mark.xdist_group("cli-peer")]
 
 READING = """
 read kv1/foo
