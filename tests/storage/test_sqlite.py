@@ -216,22 +216,22 @@ async def test_newer_schema_is_refused(tmp_path: Path) -> None:
 
 
 async def test_wal_stays_bounded(store: SqliteStore, tmp_path: Path) -> None:
-    """16 MB of frames start a checkpoint, and the WAL over."""
-    for i in range(150):
+    """4 MB of frames start a checkpoint, and the WAL over."""
+    for i in range(60):
         await store.commit({f"k{i % 7}": os.urandom(400_000)})
         await store.get("k0")
         await store.list("")
-    assert await wal_size(tmp_path) < 24 << 20
+    assert await wal_size(tmp_path) < 12 << 20
 
 
 async def test_interrupted_listing_does_not_pin_a_snapshot(store: SqliteStore, tmp_path: Path) -> None:
     """A listing that stops at its limit must not keep checkpoints from restarting the WAL."""
     await store.commit({f"p/{i}": b"" for i in range(100)})
     names = await store.list("p/", limit=1)
-    for _ in range(120):
+    for _ in range(40):
         await store.commit({"k": os.urandom(400_000)})
     assert names == ["0"]
-    assert await wal_size(tmp_path) < 24 << 20
+    assert await wal_size(tmp_path) < 12 << 20
 
 
 async def test_million_key_folder_costs_a_step(store: SqliteStore) -> None:
