@@ -15,7 +15,6 @@ from ..framework.jsontext import dumps
 from ..framework.messages import Request
 from ..framework.params import Field, Params
 from ..framework.routes import delete, list_, read, update
-from ..framework.storage import View
 from .kv import paths
 
 
@@ -70,11 +69,6 @@ class Cubbyhole(Engine):
     async def entry_exists(self, req: Request, p: EntryPath) -> bool:
         key = _area(req) + p.path
         return paths.is_secret(key) and await req.storage.get(key) is not None
-
-    async def empty(self, storage: View, area: str) -> None:
-        """Remove everything in the cubbyhole named ``area``: its token is no more."""
-        for path in await paths.scan(storage.list, f"{area}/"):
-            storage.delete(f"{area}/{path}")
 
 
 def _area(req: Request) -> str:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 from caveau.engines.cubbyhole import Cubbyhole
 from caveau.framework.errors import CaveauError, InvalidRequest, NotFound, UnsupportedOperation
-from caveau.storage.store import PrefixView
 
 
 @pytest.fixture
@@ -103,12 +102,3 @@ async def test_existence_tells_create_from_update(cubbyhole):
     assert not await cubbyhole.exists("")
     await cubbyhole("update", "a", x=1)
     assert await cubbyhole.exists("a")
-
-
-async def test_a_cubbyhole_is_emptied_with_its_token(cubbyhole):
-    for area in ("area", "area2"):
-        _as(cubbyhole, area)
-        for path in ("a", "d/e/f"):
-            await cubbyhole("update", path, x=1)
-    await cubbyhole.store.run(lambda txn: cubbyhole.engine.empty(PrefixView(txn, "m/"), "area"))
-    assert await cubbyhole.keys() == ["area2/a", "area2/d/e/f"]
