@@ -96,15 +96,15 @@ def _keep(keys: DevKeys, folder: Path) -> None:
 
 
 def clear_unfinished(folder: Path) -> None:
-    """Remove a store whose first start was cut off before its keys were kept. Before it is opened."""
+    """Remove what a first start left that was cut off before its keys were kept. Before the store is opened."""
+    unfinished = [f"{_BEGUN_FILE}.*.new", f"{_KEYS_FILE}.*.new"]
     begun = folder / _BEGUN_FILE
-    if not begun.exists():
-        return
-    if not (folder / _KEYS_FILE).exists():
-        for pattern in (f"{_STORE_FILE}*", f"{_KEYS_FILE}.*.new"):
-            for file in folder.glob(pattern):
-                file.unlink()
-    begun.unlink()
+    if begun.exists() and not (folder / _KEYS_FILE).exists():
+        unfinished.append(f"{_STORE_FILE}*")
+    for pattern in unfinished:
+        for file in folder.glob(pattern):
+            file.unlink()
+    begun.unlink(missing_ok=True)
 
 
 def read_keys(folder: Path) -> DevKeys | None:

@@ -128,6 +128,9 @@ def test_dev_tls_in_a_temporary_folder_is_cleaned_up(start):
 def test_dev_persist_survives_a_kill_at_its_first_start(start, tmp_path, wait_for):
     kept = tmp_path / "kept"
     flags = (f"-dev-persist={kept}", "-dev-listen-address=127.0.0.1:0", "-dev-no-store-token")
+    kept.mkdir(mode=0o700)
+    for unfinished in ("dev-init-begun", "dev-keys.json"):
+        (kept / f"{unfinished}.1.new").touch()  # as left by a kill while the file is written
     for _ in range(2):
         run = start(*flags)
         run.wait_for((kept / wait_for).exists)
