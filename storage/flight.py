@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(slots=True, eq=False)
@@ -31,8 +32,7 @@ class Flight:
 class Pending:
     """A key that flights change: the durable value, and what the last of them makes of it."""
 
-    old: bytes | None
-    sealed: bool  # whether ``old`` is still ciphertext: it is decrypted only if someone reads it
+    old: Any  # ``MISSING`` where nobody has looked: only once it has landed is the key's value known
     new: bytes | None
     flight: Flight
 

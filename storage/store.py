@@ -6,8 +6,9 @@ to be durable) change, old value beside new: the physical store may show either 
 nothing is read from it for a pending key.
 
 Read-only requests see the old values until the loop step in which the commit is known to be
-durable. A transaction reads the new values and may build on them: the physical store keeps the
-order of batches, and one that fails takes down those behind it.
+durable; of a key that was overwritten unread, where nobody knows the old one, they wait for that step.
+A transaction reads the new values and may build on them: the physical store keeps the order of batches,
+and one that fails takes down those behind it.
 
 Every commit has a sequence number. A transaction sees the state of one of them, ``_start``: when it
 meets a key changed later, it moves on to the present if all it has read still holds there, and else
@@ -73,11 +74,11 @@ class Store:
                 return value
             entry = self._pending.get(key)
             if entry is not None:
-                if entry.sealed:
-                    assert entry.old is not None
-                    entry.old = self._cipher.decrypt(key, entry.old)
-                    entry.sealed = False
-                return entry.old
+                if entry.old is MISSING:
+                    await self._settled(entry.flight)
+                    continue
+                old: bytes | None = entry.old
+                return old
             load = self._loads.get(key)
             if load is None:
                 load = self._loads[key] = Load()
@@ -118,8 +119,12 @@ class Store:
         if not prefix.isascii() or not after.isascii():
             check(prefix + after)
         while True:
-            pending = {k: e.old is not None for k, e in self._pending.items() if k.startswith(prefix)}
-            scan = Scan(prefix, pending)
+            pending = {k: e for k, e in self._pending.items() if k.startswith(prefix)}
+            unknown = next((e for e in pending.values() if e.old is MISSING), None) if txn is None else None
+            if unknown is not None:
+                await self._settled(unknown.flight)
+                continue
+            scan = Scan(prefix, {k: e.old is not None for k, e in pending.items()})
             own = {} if txn is None else {k: v for k, v in txn._writes.items() if k.startswith(prefix)}
             # Every overlaid key takes away one name at most: with that many more, enough remain.
             spare = len(scan.present) + len(own)
@@ -210,13 +215,13 @@ class Store:
             await self._confirm(txn)
             return
         try:
-            replaced = await self._replaced(txn)
+            self._settle()
             # From here to the physical store's commit() nothing may suspend.
             if self._closed:
                 raise Sealed
             if not self._valid(txn):
                 raise Conflict("another request changed what this one has read")
-            flight = self._launch(txn, replaced)
+            flight = self._launch(txn)
         finally:
             self.end(txn)
         await self._wait(flight)
@@ -244,26 +249,7 @@ class Store:
         for scan in self._scans:
             scan.stale = scan.stale or keys is None or any(key.startswith(scan.prefix) for key in stale)
 
-    async def _replaced(self, txn: Transaction) -> dict[str, tuple[int, bytes | None]]:
-        """Fetch the stored form of what ``txn`` overwrites, where it is not known otherwise: key ->
-        (sequence number at which it held, ciphertext). Read-only requests need it while the commit
-        is in flight. On return everything is known, with no suspension since."""
-        fetched: dict[str, tuple[int, bytes | None]] = {}
-        while True:
-            self._settle()
-            reads, pending, cache = txn._reads, self._pending, self._cache
-            missing = [
-                key for key in txn._writes if not (key in reads or key in pending or key in cache or key in fetched)
-            ]
-            if not missing:
-                return fetched
-            for key in missing:
-                if key not in self._pending:
-                    sequence = self._sequence
-                    fetched[key] = sequence, await self._fetch(key)
-            fetched = {k: v for k, v in fetched.items() if self._history.last(k) <= v[0]}
-
-    def _launch(self, txn: Transaction, replaced: dict[str, tuple[int, bytes | None]]) -> Flight:
+    def _launch(self, txn: Transaction) -> Flight:
         encrypt = self._cipher.encrypt
         writes = txn._writes
         batch = {key: None if value is None else encrypt(key, value) for key, value in writes.items()}
@@ -281,17 +267,15 @@ class Store:
                 before = entry.new
                 entry.new, entry.flight = value, flight
             else:
-                before, sealed = txn._reads.get(key, MISSING), False
+                before = txn._reads.get(key, MISSING)
                 if before is MISSING:
                     before = self._cache.get(key)
-                if before is MISSING:
-                    before = replaced[key][1]
-                    sealed = before is not None
-                self._pending[key] = Pending(before, sealed, value, flight)
+                self._pending[key] = Pending(before, value, flight)
                 for scan in self._scans:
                     if key.startswith(scan.prefix):
+                        scan.stale = scan.stale or before is MISSING
                         scan.present.setdefault(key, before is not None)
-            if (before is None) != (value is None):
+            if before is MISSING or (before is None) != (value is None):
                 members.append(key)
             if self._loads:
                 self._spoil(key)
@@ -322,7 +306,7 @@ class Store:
                 if entry.flight is flight:
                     del self._pending[key]
                 else:
-                    entry.old, entry.sealed = value, False
+                    entry.old = value
                 if value is None:
                     self._cache.discard(key)  # few ask for what was deleted, and many things are
                 elif key in self._cache:  # what nobody has asked for yet may wait until somebody does
@@ -347,6 +331,8 @@ class Store:
         self._pending.clear()
         self._sequence += 1
         gone = {key: None for flight in failed for key in flight.writes}
+        for scan in self._scans:
+            scan.stale = True
         for key in gone:
             self._cache.discard(key)  # should the store not know whether it wrote, it will be asked
         self._record(gone, gone)
@@ -361,11 +347,14 @@ class Store:
             except StoreError as error:
                 raise Conflict("what this request has read was never stored") from error
 
-    async def _wait(self, flight: Flight) -> None:
+    async def _settled(self, flight: Flight) -> None:
         if not flight.settled:
             waiter = asyncio.get_running_loop().create_future()
             flight.waiters.append(waiter)
             await waiter
+
+    async def _wait(self, flight: Flight) -> None:
+        await self._settled(flight)
         if flight.error is not None:
             raise StoreError(str(flight.error)) from flight.error
 
