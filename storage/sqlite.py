@@ -25,6 +25,7 @@ import aiosqlite
 
 from ..framework.errors import InvalidRequest, StoreError
 from ..framework.storage import Batch
+from .checkpoint import Checkpoints
 from .listing import bounds, child, past
 
 _APPLICATION = 0x43415645  # "CAVE", SQLite's application_id
@@ -73,6 +74,7 @@ class SqliteStore:
         self._lock: int | None = None
         self._reader: sqlite3.Connection | None = None
         self._writer: aiosqlite.Connection | None = None
+        self._checkpoints: Checkpoints | None = None
         self._queue: deque[tuple[Batch, asyncio.Future[None]]] = deque()
         self._writing: asyncio.Task[None] | None = None
 
@@ -95,6 +97,7 @@ class SqliteStore:
             writer._thread.daemon = True  # or a process that dies without close() would hang at its exit
             self._writer = await writer
             await self._prepare(writer)
+            self._checkpoints = await Checkpoints.open(self._path, writer)
             self._reader = await asyncio.to_thread(self._connect_reader)
         except BaseException as error:
             await self._release()
@@ -167,6 +170,8 @@ class SqliteStore:
                     if not done.done():
                         done.set_result(None)
                 group.clear()
+                assert self._checkpoints is not None
+                await self._checkpoints.after_commit(len(rows), size)
         except BaseException as error:
             # Those behind it may build on what was not written: they fail too.
             group.extend(done for _, done in self._queue)
@@ -223,10 +228,7 @@ class SqliteStore:
             raise StoreError(f"{self._path} was written by a newer Caveau (schema {schema}): upgrade this one")
         for statement in (
             "PRAGMA journal_mode = WAL",
-            # FULL syncs the WAL in each commit. Its checkpoint, every 1000 pages, runs in the writing
-            # thread between commits; no reader holds a snapshot for long, so the WAL starts over. Rarer and
-            # larger ones were tried: the syncs that follow wait for them, and p99 of commits triples.
-            "PRAGMA synchronous = FULL",
+            "PRAGMA synchronous = FULL",  # syncs the WAL in each commit
             "PRAGMA fullfsync = ON",
             "PRAGMA checkpoint_fullfsync = ON",
             f"PRAGMA journal_size_limit = {_GROUP}",
@@ -251,10 +253,13 @@ class SqliteStore:
     async def _release(self) -> None:
         reader, self._reader = self._reader, None
         writer, self._writer = self._writer, None
+        checkpoints, self._checkpoints = self._checkpoints, None
         lock, self._lock = self._lock, None
         try:
             if reader is not None:
                 reader.close()
+            if checkpoints is not None:
+                await checkpoints.close()
             if writer is not None:
                 await writer.close()  # the last connection: it moves the WAL into the file
         except sqlite3.Error as error:

@@ -216,7 +216,7 @@ async def test_newer_schema_is_refused(tmp_path: Path) -> None:
 
 
 async def test_wal_stays_bounded(store: SqliteStore, tmp_path: Path) -> None:
-    """4 MB of frames start a checkpoint, and the WAL over."""
+    """At 8 MB the log starts over, though the writer never rests."""
     for i in range(60):
         await store.commit({f"k{i % 7}": os.urandom(400_000)})
         await store.get("k0")
