@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
 
 _EPOCH = datetime(1970, 1, 1)  # UTC
@@ -36,9 +37,14 @@ class FakeClock:
 
 def rfc3339(seconds: float) -> str:
     """UTC time as Vault prints it: RFC 3339 with up to nanoseconds, trailing zeros cut, ``Z``."""
-    moment = _EPOCH + timedelta(seconds=seconds)
-    text = moment.isoformat()
-    return (text.rstrip("0") if moment.microsecond else text) + "Z"
+    whole, micros = divmod(round(seconds * 1_000_000), 1_000_000)
+    text = _to_the_second(whole)
+    return f"{text}.{micros:06}".rstrip("0") + "Z" if micros else text + "Z"
+
+
+@lru_cache(64)
+def _to_the_second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()
 
 
 def parse_rfc3339(text: str) -> float:

@@ -63,6 +63,24 @@ _CAUSES = {
 }
 
 
+class _Durable(asyncio.Future[None]):
+    """Done when a group is. Many wait for it: that one of them is cancelled is no matter of the others."""
+
+    def cancel(self, msg: object = None) -> bool:
+        return False
+
+
+class _Group:
+    """Batches that are written together, in order."""
+
+    __slots__ = ("done", "rows", "size")
+
+    def __init__(self) -> None:
+        self.rows: dict[str, bytes | None] = {}
+        self.size = 0  # bytes of values, those included that a later batch replaced
+        self.done = _Durable(loop=asyncio.get_running_loop())
+
+
 class SqliteStore:
     """Physical store in one SQLite file, for one process at a time."""
 
@@ -75,7 +93,7 @@ class SqliteStore:
         self._reader: sqlite3.Connection | None = None
         self._writer: aiosqlite.Connection | None = None
         self._checkpoints: Checkpoints | None = None
-        self._queue: deque[tuple[Batch, asyncio.Future[None]]] = deque()
+        self._queue: deque[_Group] = deque()
         self._writing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -144,41 +162,35 @@ class SqliteStore:
                 await asyncio.sleep(0)
 
     def commit(self, batch: Batch) -> Awaitable[None]:
-        done = asyncio.get_running_loop().create_future()
         if self._reader is None:
+            done = asyncio.get_running_loop().create_future()
             done.set_exception(StoreError(f"{self._path}: the store is not open"))
-        else:
-            self._queue.append((batch, done))
+            return done
+        if not self._queue or self._queue[-1].size >= _GROUP:
+            self._queue.append(_Group())
             if self._writing is None:
                 self._writing = asyncio.create_task(self._write_groups())
-        return done
+        group = self._queue[-1]
+        group.rows.update(batch)
+        group.size += sum(map(len, filter(None, batch.values())))
+        return group.done
 
     async def _write_groups(self) -> None:
         """Write what is queued, a group at a time, until nothing is."""
-        group: list[asyncio.Future[None]] = []
+        group: _Group | None = None
         try:
             while self._queue:
-                rows: dict[str, bytes | None] = {}
-                size = 0
-                while self._queue and size < _GROUP:
-                    batch, done = self._queue.popleft()
-                    group.append(done)
-                    rows.update(batch)
-                    size += sum(map(len, filter(None, batch.values())))
-                await self._write(list(rows.items()))
-                for done in group:
-                    if not done.done():
-                        done.set_result(None)
-                group.clear()
+                group = self._queue.popleft()
+                await self._write(list(group.rows.items()))
+                group.done.set_result(None)
                 assert self._checkpoints is not None
-                await self._checkpoints.after_commit(len(rows), size)
+                await self._checkpoints.after_commit(len(group.rows), group.size)
         except BaseException as error:
             # Those behind it may build on what was not written: they fail too.
-            group.extend(done for _, done in self._queue)
+            for failed in (group, *self._queue):
+                if failed is not None and not failed.done.done():
+                    failed.done.set_exception(self._explain(error))
             self._queue.clear()
-            for done in group:
-                if not done.done():
-                    done.set_exception(self._explain(error))
             if not isinstance(error, Exception):
                 raise
         finally:

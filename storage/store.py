@@ -281,10 +281,11 @@ class Store:
                 self._spoil(key)
         self._active.pop(txn)
         self._record(writes, members)
+        together = bool(self._flights) and self._flights[-1].done is done
         self._flights.append(flight)
         if done.done():
             self._settle()
-        if not flight.settled:
+        if not flight.settled and not together:
             done.add_done_callback(self._landed)
         return flight
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..framework.errors import InvalidRequest
+from .cache import MISSING
 from .flight import Flight
 from .history import Window
 
@@ -44,13 +45,16 @@ class Transaction:
         while True:
             entry = store._pending.get(key)
             if entry is None:
-                value = await store.get(key)
+                value = store._cache.get(key)
+                if value is MISSING:
+                    value = await store.get(key)
             else:
                 value = entry.new
                 self._rests_on(entry.flight)
             if store._history.last(key) <= self._start:
                 self._reads[key] = value
-                return value
+                seen: bytes | None = value
+                return seen
             store._extend(self)
 
     async def list(self, prefix: str = "", after: str = "", limit: int = 0) -> Names:

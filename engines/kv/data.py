@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated, Any
 
 import orjson
@@ -108,7 +107,7 @@ class DataRoutes(Secrets):
         if secret and version and is_readable(version, now):
             deleted: Version = {**version, "deletion_time": rfc3339(now)}
             versions = {**secret.versions, str(secret.current_version): deleted}
-            self.save(req.storage, p.path, replace(secret, versions=versions))
+            self.save(req.storage, p.path, secret.changed(versions=versions))
 
     async def _read(self, req: Request, p: ReadVersion) -> tuple[dict[str, Any], bytes | None]:
         """What is known of a version, and the JSON text of its data unless that is deleted or destroyed."""
@@ -144,9 +143,7 @@ class DataRoutes(Secrets):
                 storage.delete(version_key(path, int(pruned)))
         deletion = rfc3339(now + lifetime) if lifetime else ""
         versions[str(number)] = Version(created_time=created, deletion_time=deletion, destroyed=False)
-        written = replace(
-            secret, updated_time=created, current_version=number, oldest_version=oldest, versions=versions
-        )
+        written = secret.changed(updated_time=created, current_version=number, oldest_version=oldest, versions=versions)
         storage.put(version_key(path, number), data, new=True)
         self.save(storage, path, written)
         return written.describe_version(number)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated, Any
 
 from ...framework.clock import rfc3339
@@ -133,7 +132,7 @@ class MetadataRoutes(Secrets):
         now = rfc3339(self.clock.time())
         secret = secret or Secret(created_time=now)
         changes["current_metadata_version"] = secret.current_metadata_version + 1
-        self.save(storage, p.path, replace(secret, updated_time=now, **changes))
+        self.save(storage, p.path, secret.changed(updated_time=now, **changes))
         overruled = [
             f'"{name}" set to false, but is mandated by backend config. This value will be ignored.'
             for name in ("cas_required", "metadata_cas_required")

@@ -77,6 +77,12 @@ class Secret:
     def decode(cls, raw: bytes) -> Secret:
         return cls(**orjson.loads(raw))
 
+    def changed(self, **changes: Any) -> Secret:
+        """A copy with other values in some fields. (``dataclasses.replace`` takes five times as long.)"""
+        copy = object.__new__(Secret)
+        copy.__dict__.update(self.__dict__, **changes)
+        return copy
+
     def version(self, number: int) -> Version | None:
         return self.versions.get(str(number))
 

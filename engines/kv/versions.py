@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Annotated
 
 from ...framework.clock import rfc3339
@@ -72,4 +71,4 @@ class VersionRoutes(Secrets):
             for number, version in secret.versions.items()
         }
         if versions != secret.versions:
-            self.save(req.storage, p.path, replace(secret, versions=versions))
+            self.save(req.storage, p.path, secret.changed(versions=versions))
