@@ -47,6 +47,7 @@ _END = b""  # SQLite sorts every blob after every text
 
 _ROWS = 1000  # per statement; a longer group is several statements in a transaction
 _GROUP = 64 << 20  # bytes of values after which a group takes no more batches
+_PAGES = "PRAGMA cache_size = -512"  # KiB a connection: above it is a cache of decrypted entries, below the system's
 _TURN = 500  # names a listing reads before it lets others run
 
 _CAUSES = {
@@ -244,6 +245,7 @@ class SqliteStore:
             "PRAGMA fullfsync = ON",
             "PRAGMA checkpoint_fullfsync = ON",
             f"PRAGMA journal_size_limit = {_GROUP}",
+            _PAGES,
             "BEGIN IMMEDIATE",
             *(() if application else _CREATE),
             "COMMIT",
@@ -253,6 +255,7 @@ class SqliteStore:
     def _connect_reader(self) -> sqlite3.Connection:
         reader = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         reader.execute("PRAGMA query_only = ON")
+        reader.execute(_PAGES)
         reader.execute(_GET, ("",)).fetchall()
         # The files exist now; that their directory lists them must survive a power cut too.
         directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
