@@ -135,8 +135,8 @@ class Params:
             for spec in cls.specs.values():
                 key = spec.key
                 if key not in body:
-                    key = next((alias for alias in spec.field.aliases if alias in body), "")
-                    if not key:
+                    aliases = spec.field.aliases
+                    if not aliases or not (key := next((alias for alias in aliases if alias in body), "")):
                         continue
                 if spec.name not in captures:
                     values[spec.name] = spec.parse(key, body[key])

@@ -50,6 +50,7 @@ _OPS = {
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _HEAD_LIKE_GET = frozenset({"sys/health"})
 DEFAULT_MAX_BODY = 32 << 20  # bytes
+_SMALL = 16 << 10  # bytes: aiohttp never stops reading from a connection for them
 _FORM = "application/x-www-form-urlencoded"
 _MERGE_PATCH = "application/merge-patch+json"
 _ROOT_NAMESPACE = frozenset({"", "/", "root", "root/"})
@@ -227,11 +228,8 @@ class Edge:
         length = request.content_length
         if length is not None and length > self._max_body:
             raise RequestTooLarge("http: request body too large")
-        if request.content.is_eof():  # all of it is here, as small ones are
-            raw = request.content.read_nowait()
-            if len(raw) > self._max_body:
-                raise RequestTooLarge("http: request body too large")
-            return raw
+        if length is not None and length <= _SMALL and request.content.is_eof():  # all here, and nothing held up by it
+            return b"".join(request.content._buffer)
         chunks, size = [], 0
         async for chunk in request.content.iter_any():
             size += len(chunk)

@@ -14,7 +14,7 @@ from .templating import Identity, fill_filter_path, is_template, render
 _ROOT: Final = Decision(allowed=True, root=True, sudo=True, policies=("root",))
 _NO_RULE: Final = Decision(allowed=False, reason="no rule for this path")
 _UNKNOWN: Final = Decision(allowed=False, reason="unknown operation")
-_MEMO_PATHS: Final = 512
+_MEMO_PATHS: Final = 2048
 _MEMO_LENGTH: Final = 256
 _LISTED_ORDER: Final = ("create", "delete", "list", "read", "sudo", "update", "patch", "scan", "recover",
                         "subscribe", "deny")  # fmt: skip
