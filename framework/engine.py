@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from .clock import Clock, SystemClock
-from .errors import UnsupportedOperation, UnsupportedPath
-from .messages import Lease, Request
+from .errors import InvalidRequest, UnsupportedOperation, UnsupportedPath
+from .messages import Auth, Lease, Request
 from .params import Params
 from .routes import METHODS, Declaration, Route, compile_template
 from .storage import View
@@ -75,6 +75,11 @@ class Engine:
 
     async def revoke(self, req: Request, lease: Lease) -> None:
         """Undo what a lease stands for; override where leases are given."""
+
+    async def renew_login(self, req: Request, auth: Auth) -> Auth:
+        """What a token of this auth method is worth at its renewal, from what it was at its login (with the
+        policies that the token has); override where logins are answered. Raises InvalidRequest to refuse."""
+        raise InvalidRequest("lease is not renewable")
 
     def __init_subclass__(cls) -> None:
         cls.help = inspect.cleandoc(cls.__dict__.get("help") or cls.__doc__ or "")
@@ -160,12 +165,14 @@ def _build(name: str, function: Callable[..., Any], d: Declaration) -> Route:
     regex = compile_template(d.op, d.template)
     if undeclared := sorted(set(regex.groupindex) - set(params.specs)):
         raise TypeError(f"{where}: captures undeclared {undeclared}")
+    if d.login and d.login not in params.specs:
+        raise TypeError(f"{where}: the parameters have no {d.login}")
     summary, _, description = inspect.cleandoc(function.__doc__ or "").partition("\n\n")
     if not summary:
         raise TypeError(f"{where}: a route needs a docstring; it is the help text")
     return Route(
         d.op, d.template, name, params, regex, " ".join(summary.split()), description.strip(),
-        d.auth, d.sudo, d.writes, d.external, d.sealed, d.exists, d.hidden,
+        d.auth, d.sudo, d.writes, d.external, d.sealed, d.exists, d.hidden, d.login,
     )  # fmt: skip
 
 

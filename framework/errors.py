@@ -2,6 +2,7 @@
 
 CaveauError                     500  something broke inside; the message is logged, and shown
  +- InvalidRequest              400  bad input; the message tells what to change
+ |   +- InvalidCredentials      400  a login failed: counts towards the lockout of whom it names
  |   +- MultipleErrors          400  several at once, in Go's multierror form
  +- PermissionDenied            403  no usable token, or policy says no
  +- NotFound                    404  the path is right and nothing is there
@@ -42,6 +43,10 @@ class CaveauError(Exception):
 
 class InvalidRequest(CaveauError):
     status = 400
+
+
+class InvalidCredentials(InvalidRequest):
+    pass
 
 
 class MultipleErrors(InvalidRequest):

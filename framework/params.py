@@ -15,7 +15,7 @@ import dataclasses
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, dataclass_transform
+from typing import Annotated, Any, ClassVar, Self, dataclass_transform
 
 from .errors import InvalidRequest
 from .wire import BOOL, COMMA_STRINGS, INT, MAP, STRING, Wire
@@ -166,6 +166,13 @@ def _complaints(ignored: typing.AbstractSet[str], replaced: typing.AbstractSet[s
 
 def _brackets(names: typing.AbstractSet[str]) -> str:
     return f"[{' '.join(sorted(names))}]"
+
+
+class PageParams(Params):
+    """Of a list that can be read in pages."""
+
+    after: Annotated[str, Field("List only names that sort after this one.")] = ""
+    limit: Annotated[int, Field("List at most so many; 0 lists all.")] = 0
 
 
 class NoParams(Params):

@@ -44,6 +44,7 @@ class Declaration:
     sealed: bool
     exists: str
     hidden: bool
+    login: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Route:
     sealed     answers while the server is sealed too
     exists     name of the method that tells create from update; empty: always update
     hidden     left out of the OpenAPI document
+    login      name of the field that says who logs in: whom failures (InvalidCredentials) may lock out
     """
 
     op: str
@@ -73,6 +75,7 @@ class Route:
     sealed: bool
     exists: str
     hidden: bool
+    login: str
 
     def openapi_paths(self) -> list[str]:
         """The paths of this route as OpenAPI writes them, optional parts left out and put in."""
@@ -118,12 +121,13 @@ def route(
     sealed: bool = False,
     exists: str = "",
     hidden: bool = False,
+    login: str = "",
 ) -> Callable[[Handler], Handler]:
     """Declare the method as the handler of ``op`` on ``template``; the flags are those of Route."""
     if op not in METHODS:
         raise TypeError(f"unknown operation {op!r}")
     does_write = op in _WRITES if writes is None else writes
-    declaration = Declaration(op, template, auth, sudo, does_write, external, sealed, exists, hidden)
+    declaration = Declaration(op, template, auth, sudo, does_write, external, sealed, exists, hidden, login)
 
     def mark(handler: Handler) -> Handler:
         is_async = inspect.iscoroutinefunction(handler)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import VAULT_VERSION
-from ..framework import Params, Response, View, openapi
+from ..framework import Auth, Params, Response, View, openapi
 from ..framework.errors import (
     CaveauError,
     InvalidRequest,
@@ -29,6 +29,7 @@ from ..framework.pathhelp import mount_help, path_help
 from ..framework.routes import Route
 from ..framework.wire import INT
 from ..storage.store import ATTEMPTS, PrefixView, Transaction
+from .logins import log_in
 from .mounts import Mount
 from .node import Node
 from .policy import ACL, Decision
@@ -202,6 +203,8 @@ class Pipeline:
         answer = await getattr(engine, route.handler)(req, params)
         response = answer if isinstance(answer, Response) else Response(data=answer)
         response.mount_type = mount.entry.type
+        if type(response.auth) is Auth:
+            await log_in(req, response)
         if decision is not None and decision.filter_path:
             _filter_keys(req.permissions, decision.filter_path, incoming.path, response)
         if warnings and answer is not None:

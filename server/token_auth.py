@@ -8,12 +8,14 @@ from dataclasses import field
 from typing import Annotated, Any
 
 from ..framework import Field, NoParams, Params, Response, list_, read, update
+from ..framework.cidr import shown_cidrs
 from ..framework.clock import rfc3339
 from ..framework.errors import InvalidRequest, MultipleErrors, PermissionDenied
 from ..framework.wire import PAIRS, SECONDS, STRINGS, Wire, parse_duration
+from .logins import auth_wire, renewal
 from .policies import RESERVED, normalise
 from .request import CoreRequest
-from .token_roles import Role, TokenRoles, lesser, matches, shown_cidrs
+from .token_roles import Role, TokenRoles, lesser, matches
 from .tokens import BATCH_PREFIX, ROOT_PATH, SERVICE_PREFIX, TokenEntry
 from .ttl import grant
 
@@ -271,9 +273,12 @@ class TokenAuth(TokenRoles):
             period = lesser(period, role.token_period)
             explicit_max = lesser(explicit_max, role.token_explicit_max_ttl)
         now = self.clock.time()
-        _, maximum = req.node.ttls("auth/token/")
-        life = grant(wanted=increment, default=entry.granted, system_max=maximum,
-                     explicit_max=explicit_max, period=period, start=entry.creation_time, now=now)  # fmt: skip
+        if not entry.path.startswith("auth/token/"):
+            entry, life = await renewal(req, entry, increment, now)
+        else:
+            _, maximum = req.node.ttls("auth/token/")
+            life = grant(wanted=increment, default=entry.granted, system_max=maximum,
+                         explicit_max=explicit_max, period=period, start=entry.creation_time, now=now)  # fmt: skip
         if life.ttl <= 0:
             raise InvalidRequest("past the max TTL, cannot renew")
         entry = req.node.tokens.extend(req.root, entry, life.ttl, now)
@@ -338,24 +343,6 @@ class TokenAuth(TokenRoles):
         if entry is None:
             raise MultipleErrors("invalid accessor")
         return entry
-
-
-def auth_wire(entry: TokenEntry, text: str, ttl: int | None = None) -> dict[str, Any]:
-    """The ``auth`` object of an answer that gives or renews a token."""
-    return {
-        "client_token": text,
-        "accessor": entry.accessor,
-        "policies": entry.policies,
-        "token_policies": entry.policies,
-        "metadata": entry.meta or None,
-        "lease_duration": entry.creation_ttl if ttl is None else ttl,
-        "renewable": entry.renewable,
-        "entity_id": entry.entity_id,
-        "token_type": entry.type,
-        "orphan": not entry.parent,
-        "mfa_requirement": None,
-        "num_uses": max(entry.num_uses, 0),
-    }
 
 
 def _seconds(p: CreateParams, name: str) -> int:

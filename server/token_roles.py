@@ -11,12 +11,12 @@ from typing import Annotated, Any
 import orjson
 
 from ..framework import Engine, Field, NoParams, Params, Response, delete, list_, read, update
+from ..framework.cidr import network, shown_cidrs
 from ..framework.errors import InvalidRequest, NotFound
 from ..framework.storage import ReadView
 from ..framework.wire import COMMA_STRINGS, SECONDS
 from .policies import normalise
 from .request import CoreRequest
-from .tokens import network
 
 _OLD_NAMES = ("bound_cidrs", "explicit_max_ttl", "period")
 _TYPES = ("", "service", "batch", "default-service", "default-batch")
@@ -154,14 +154,6 @@ class TokenRoles(Engine):
 
 def matches(name: str, names: Sequence[str], globs: Sequence[str]) -> bool:
     return name in names or any(fnmatchcase(name, re.sub(r"([\[?])", r"[\1]", glob)) for glob in globs)
-
-
-def shown_cidrs(cidrs: Sequence[str]) -> list[str]:
-    """As Go prints them: a block of one address is that address."""
-    blocks = {cidr: network(cidr) for cidr in cidrs}
-    return [
-        cidr.partition("/")[0] if block.prefixlen == block.max_prefixlen else cidr for cidr, block in blocks.items()
-    ]
 
 
 def _canonical(name: str, values: list[str]) -> tuple[str, ...]:

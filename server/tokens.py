@@ -11,16 +11,15 @@ import asyncio
 import base64
 import binascii
 import hashlib
-import ipaddress
 import secrets
 import string
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
 from typing import Any, Protocol
 
 import orjson
 
+from ..framework.cidr import address_in
 from ..framework.clock import Clock
 from ..framework.errors import CaveauError, InvalidRequest
 from ..framework.memo import Memo
@@ -68,6 +67,7 @@ class TokenEntry:
     expire_time: float = 0.0
     last_renewal: float = 0.0
     namespace: str = ""
+    internal: Mapping[str, Any] = field(default_factory=dict)  # what the auth method that gave it has to know
 
     @property
     def is_root(self) -> bool:
@@ -99,23 +99,6 @@ class TokenEntry:
     def allows_address(self, address: str) -> bool:
         """Whether a request from ``address`` may use the token."""
         return not self.bound_cidrs or address_in(address, self.bound_cidrs)
-
-
-@lru_cache(maxsize=4096)
-def network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """A CIDR block, or a lone address as a block of one; raises ValueError."""
-    return ipaddress.ip_network(text, strict=False)
-
-
-def address_in(address: str, cidrs: tuple[str, ...]) -> bool:
-    """Whether ``address`` lies in any of the blocks; an unreadable address lies in none."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
-    return any(ip in network(cidr) for cidr in cidrs)
 
 
 class Cipher(Protocol):

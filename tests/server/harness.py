@@ -20,8 +20,9 @@ from caveau.server.seal import initialize
 from caveau.storage.inmem import InmemStore
 from caveau.storage.seals.shamir import ShamirSeal
 
-for _name in plugins.installed("secret"):  # importing reads files, which no test may do on the loop
-    plugins.load("secret", _name)
+for _kind in ("secret", "auth"):
+    for _name in plugins.installed(_kind):  # importing reads files, which no test may do on the loop
+        plugins.load(_kind, _name)
 
 
 class SlowStore(InmemStore):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from caveau.framework.cidr import address_in
 from caveau.framework.errors import CaveauError, InvalidRequest, PermissionDenied
-from caveau.server.tokens import TokenEntry, address_in
+from caveau.server.tokens import TokenEntry
 from caveau.tests.server.harness import Server, SlowStore
 
 MAKER = 'path "auth/token/create" { capabilities = ["update"] }'

@@ -1,0 +1,111 @@
+"""Logins: an auth method's `Auth` becomes a token in the transaction of the request, and is asked at its renewals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ..framework import Auth, Request, Response
+from ..framework.errors import InvalidRequest
+from ..storage.store import PrefixView
+from .policies import RESERVED, normalise
+from .request import CoreRequest
+from .tokens import TokenEntry
+from .ttl import Lifetime, grant
+
+
+async def log_in(req: CoreRequest, response: Response) -> None:
+    """Make the token that a login is worth, and put its wire form into the response. Raises InvalidRequest."""
+    auth: Auth = response.auth
+    node, mount, now = req.node, req.mount, req.node.clock.time()
+    policies = normalise(auth.policies, default=not auth.no_default_policy)
+    if "root" in policies:
+        raise InvalidRequest("auth methods cannot create root tokens")
+    for name in RESERVED:
+        if name in policies:
+            raise InvalidRequest(f'cannot assign policy "{name}"')
+    kind = token_type(mount.entry.config.token_type, auth.token_type)
+    service = kind == "service"
+    if not service and auth.num_uses:
+        raise InvalidRequest('batch tokens cannot have "num_uses" set')  # nobody would count them
+    default, maximum = node.ttls(mount.point)
+    life = grant(wanted=auth.ttl, default=default, system_max=maximum, max_ttl=auth.max_ttl,
+                 explicit_max=auth.explicit_max_ttl, period=auth.period, start=now, now=now)  # fmt: skip
+    entry = TokenEntry(
+        accessor="",
+        policies=policies,
+        path=req.incoming.path,
+        creation_time=now,
+        display_name=f"{mount.entry.path.replace('/', '-')}{auth.display_name}".removesuffix("-"),
+        meta=auth.meta,
+        num_uses=auth.num_uses,
+        creation_ttl=life.ttl,
+        explicit_max_ttl=auth.explicit_max_ttl if service else 0,
+        period=auth.period if service else 0,
+        renewable=auth.renewable and service,
+        type=kind,
+        bound_cidrs=tuple(auth.bound_cidrs),
+        expire_time=now + life.ttl,
+        internal=auth.internal if service else {},
+    )
+    entry, text = await node.tokens.create(req.root, entry)
+    response.auth = auth_wire(entry, text)
+    if life.warnings:
+        response.warnings = [*response.warnings, *life.warnings]
+
+
+def token_type(mount: str | None, method: str) -> str:
+    """service or batch: what the mount fixes, else what the method chose, else the mount's default."""
+    if mount in ("service", "batch"):
+        return mount
+    if method in ("service", "batch"):
+        return method
+    return "batch" if mount == "default-batch" else "service"
+
+
+async def renewal(req: CoreRequest, entry: TokenEntry, increment: int, now: float) -> tuple[TokenEntry, Lifetime]:
+    """Ask the auth method that gave a token how it may live on; raises InvalidRequest when it may not.
+
+    ``now``: seconds since the epoch.
+    """
+    found = req.node.router.match(entry.path)
+    if found is None:
+        raise InvalidRequest("the auth method that gave this token is gone; it cannot be renewed")
+    mount, path = found
+    auth = Auth(
+        list(entry.policies),
+        display_name=entry.display_name,
+        meta=entry.meta,
+        explicit_max_ttl=entry.explicit_max_ttl,
+        period=entry.period,
+        num_uses=entry.num_uses,
+        bound_cidrs=list(entry.bound_cidrs),
+        token_type=entry.type,
+        internal=entry.internal,
+    )
+    call = Request("update", path, PrefixView(req.root, mount.prefix), id=req.id, mount_point=mount.point,
+                   remote_address=req.remote_address, peer_certificate=req.peer_certificate)  # fmt: skip
+    auth = await mount.engine.renew_login(call, auth)
+    default, maximum = req.node.ttls(mount.point)
+    life = grant(wanted=increment, default=auth.ttl or default, system_max=maximum, max_ttl=auth.max_ttl,
+                 explicit_max=auth.explicit_max_ttl, period=auth.period,
+                 start=entry.creation_time, now=now)  # fmt: skip
+    return replace(entry, period=auth.period), life
+
+
+def auth_wire(entry: TokenEntry, text: str, ttl: int | None = None) -> dict[str, Any]:
+    """The ``auth`` object of an answer that gives or renews a token."""
+    return {
+        "client_token": text,
+        "accessor": entry.accessor,
+        "policies": entry.policies,
+        "token_policies": entry.policies,
+        "metadata": entry.meta or None,
+        "lease_duration": entry.creation_ttl if ttl is None else ttl,
+        "renewable": entry.renewable,
+        "entity_id": entry.entity_id,
+        "token_type": entry.type,
+        "orphan": not entry.parent,
+        "mfa_requirement": None,
+        "num_uses": max(entry.num_uses, 0),
+    }
