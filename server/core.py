@@ -21,6 +21,7 @@ from ..storage.barrier import Barrier
 from ..storage.seals import Seal
 from ..storage.store import Transaction
 from .cors import Cors
+from .identity.engine import IdentityEngine
 from .mounts import MountEntry
 from .node import Node
 from .pipeline import Pipeline
@@ -74,6 +75,7 @@ class Core:
         self.rekey_recovery = Rekey(self.seal, "recovery")
         self.generate_root = GenerateRoot(self.seal)
         self.own_engines: dict[str, Callable[[Context], Engine]] = {
+            "identity": IdentityEngine,
             "system": lambda context: System(context, self),
             "token": TokenAuth,
         }

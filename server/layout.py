@@ -5,6 +5,7 @@ namespaces/<id>/core/mounts/<uuid>     mount table, an entry a mount
 namespaces/<id>/core/auth/<uuid>       auth mount table
 namespaces/<id>/logical/<uuid>/...     what an engine stores
 namespaces/<id>/auth/<uuid>/...        what an auth method stores
+namespaces/<id>/identity/...            entities, groups and what leads to them: server/identity/store.py
 namespaces/<id>/sys/policy/<name>      ACL policies
 namespaces/<id>/sys/password/<name>    password policies
 namespaces/<id>/sys/token/...          tokens: id/, accessor/, parent/, role/

@@ -71,6 +71,8 @@ class MountEntry:
         """Where its data is, within its namespace."""
         if self.type == "system":
             return "sys/"
+        if self.type == "identity":
+            return "identity/"
         return f"{'auth' if self.table == 'auth' else 'logical'}/{self.uuid}/"
 
     @property

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from ..framework import Context, Engine, View
 from ..framework.clock import Clock
-from ..framework.errors import CaveauError, InvalidRequest
-from ..framework.storage import Physical
+from ..framework.errors import CaveauError, InvalidRequest, PermissionDenied
+from ..framework.storage import Physical, ReadView
 from ..storage.barrier import Barrier
 from ..storage.store import PrefixView, Store, Transaction
 from . import plugins
 from .expiry import Expiry
+from .identity import IdentityStore
 from .layout import ROOT, Namespace
 from .mounts import SINGLETONS, Mount, MountConfig, MountEntry, Router
 from .passwords import PasswordPolicies
 from .policies import PolicyStore
-from .policy import builtin
+from .policy import ACL, builtin
 from .tokens import EXPIRY_KIND, ROOT_PATH, TokenEntry, TokenStore
 
 if TYPE_CHECKING:
@@ -68,23 +69,20 @@ class Node:
         self.expiry = Expiry(self.store, prefix, {EXPIRY_KIND: self._expire_token})
         self.policies = PolicyStore(prefix, self.clock)
         self.passwords = PasswordPolicies(prefix)
+        self.identity = IdentityStore(prefix, self.clock)
         self.tokens: TokenStore
         self._reaper: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Load what is stored, and put in place what a new store lacks."""
+        """Load what is stored, and put in place what a new store, or an older one, lacks."""
         prefix = self.namespace.prefix
         salt = await self.store.run(self._salt)
         self.tokens = TokenStore(prefix, salt, self.barrier, self.clock, self.expiry)
         self.tokens.on_revoke.append(self._clear_cubbyholes)
         await self.store.run(self._ensure_defaults)
-        for table in ("mounts", "auth"):
-            folder = f"{prefix}core/{table}/"
-            for name in await self.store.list(folder):
-                raw = await self.store.get(folder + name)
-                if raw is not None:
-                    await self._restore(MountEntry.load(raw))
+        for entry in await self._entries(self.store):
+            await self._restore(entry)
         self._reaper = asyncio.create_task(self._reap_forever(), name="expiry")
 
     async def close(self) -> None:
@@ -111,24 +109,31 @@ class Node:
         prefix = self.namespace.prefix
         if await txn.get(f"{prefix}sys/policy/default") is None:
             self.policies.put(txn, "default", builtin.DEFAULT)
-        if not await txn.list(f"{prefix}core/mounts/", limit=1):
-            for entry in (
-                MountEntry.new("cubbyhole/", "cubbyhole", local=True, description="per-token private secret storage"),
-                MountEntry.new(
-                    "sys/",
-                    "system",
-                    seal_wrap=True,
-                    description="system endpoints used for control, policy and debugging",
-                    config=MountConfig(passthrough_request_headers=("Accept",)),
-                ),
-                MountEntry.new(
-                    "token/",
-                    "token",
-                    table="auth",
-                    description="token based credentials",
-                    config=MountConfig(token_type="default-service"),
-                ),
-            ):
+        present = {entry.point for entry in await self._entries(txn)}
+        for entry in (
+            MountEntry.new("cubbyhole/", "cubbyhole", local=True, description="per-token private secret storage"),
+            MountEntry.new(
+                "identity/",
+                "identity",
+                description="identity store",
+                config=MountConfig(passthrough_request_headers=("Authorization",)),
+            ),
+            MountEntry.new(
+                "sys/",
+                "system",
+                seal_wrap=True,
+                description="system endpoints used for control, policy and debugging",
+                config=MountConfig(passthrough_request_headers=("Accept",)),
+            ),
+            MountEntry.new(
+                "token/",
+                "token",
+                table="auth",
+                description="token based credentials",
+                config=MountConfig(token_type="default-service"),
+            ),
+        ):
+            if entry.point not in present:
                 txn.put(prefix + entry.key, entry.dump())
 
     # Mounts
@@ -167,16 +172,19 @@ class Node:
 
         Reads the tables in the caller's transaction, so that of two rivals one runs again.
         """
+        for existing in await self._entries(view):
+            if existing.point.startswith(point) or point.startswith(existing.point):
+                return existing
+        return None
+
+    async def _entries(self, view: ReadView) -> list[MountEntry]:
+        """Every row of the mount tables."""
+        entries: list[MountEntry] = []
         for table in ("mounts", "auth"):
             folder = f"{self.namespace.prefix}core/{table}/"
-            for name in await view.list(folder):
-                raw = await view.get(folder + name)
-                if raw is None:
-                    continue
-                existing = MountEntry.load(raw)
-                if existing.point.startswith(point) or point.startswith(existing.point):
-                    return existing
-        return None
+            found = [await view.get(folder + name) for name in await view.list(folder)]
+            entries += [MountEntry.load(raw) for raw in found if raw is not None]
+        return entries
 
     async def enable(self, view: View, entry: MountEntry, on_commit: OnCommit) -> Mount:
         """Add a mount; it is routed to once the transaction has committed. Raises InvalidRequest."""
@@ -247,6 +255,8 @@ class Node:
         if mount is not None:
             await _cleanup(mount)
         await self.clear(self.storage_prefix(entry))
+        if entry.table == "auth":
+            await self.identity.forget_mount(self.store, entry.accessor)
         key = self.namespace.prefix + entry.key
 
         async def forget(txn: Transaction) -> None:
@@ -280,6 +290,18 @@ class Node:
         maximum = (config.max_lease_ttl if config else 0) or int(self.core.config.max_lease_ttl)
         default = (config.default_lease_ttl if config else 0) or int(self.core.config.default_lease_ttl)
         return min(default, maximum), maximum
+
+    async def acl(self, token: TokenEntry) -> ACL:
+        """What a token may do, by its own policies and by those of its entity.
+
+        Raises PermissionDenied when its entity is disabled or gone.
+        """
+        if not token.entity_id:
+            return await self.policies.acl(self.store, token.policies)
+        profile = await self.identity.profile(self.store, token.entity_id)
+        if profile is None or profile.entity.disabled:
+            raise PermissionDenied
+        return await self.policies.acl(self.store, token.policies, profile)
 
     # Tokens
 

@@ -184,7 +184,10 @@ class Pipeline:
         if route.auth:
             if req.token is None:
                 raise PermissionDenied
-            req.acl = await node.policies.acl(node.store, req.token.policies)
+            if req.token.entity_id:
+                req.acl = await node.acl(req.token)
+            else:
+                req.acl = await node.policies.acl(node.store, req.token.policies)
             if route.exists:
                 try:
                     params, warnings = engine.load(route, call.captures, req.data)
@@ -225,7 +228,7 @@ class Pipeline:
         token = await self._spend(incoming)
         if token is None:
             return PermissionDenied()
-        acl = await node.policies.acl(node.store, token.policies)
+        acl = await node.acl(token)
         decision = acl.allow(incoming.op, incoming.path, data=incoming.data, wrap_ttl=incoming.wrap_ttl)
         return problem if decision.allowed else PermissionDenied(_DENIED)
 

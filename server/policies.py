@@ -13,12 +13,17 @@ from ..framework.errors import InvalidRequest
 from ..framework.memo import Memo
 from ..framework.storage import ReadView, View
 from ..storage.store import Store
+from .identity import Profile
 from .policy import ACL, Policy, builtin, parse_policy
 
 RESERVED = ("response-wrapping", "control-group")
 """Policies that the server gives to tokens of its own; nobody can write or assign them."""
 
-_ACL_LIMIT = 10_000
+_ACL_LIMIT, _ACLS_OF_ONE = 10_000, 16  # those without an identity, and those of each
+
+
+Compiled = tuple[ACL, list[tuple[str, bytes | None]]]
+"""An ACL and the stored policies that it was made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,7 @@ class PolicyStore:
         self._prefix = f"{prefix}sys/policy/"
         self._clock = clock
         self._parsed = Memo(_decode)
-        self._compiled: dict[tuple[str, ...], tuple[ACL, list[tuple[str, bytes | None]]]] = {}
+        self._compiled: dict[tuple[str, ...], Compiled] = {}
         self._fixed = {
             name: StoredPolicy(text, parse_policy(name, text))
             for name, text in (("root", builtin.ROOT), ("response-wrapping", builtin.RESPONSE_WRAPPING))
@@ -76,9 +81,13 @@ class PolicyStore:
             raise InvalidRequest(f'cannot delete "{name}" policy')
         view.delete(self._key(name))
 
-    async def acl(self, store: Store, names: tuple[str, ...]) -> ACL:
-        """The ACL of a token with these policies; compiled once for as long as they stay the same."""
-        known = self._compiled.get(names)
+    async def acl(self, store: Store, own: tuple[str, ...], profile: Profile | None = None) -> ACL:
+        """The ACL of a token with the policies ``own`` and those of its entity's profile.
+
+        Compiled once for as long as they stay the same; what depends on a profile ends with it.
+        """
+        compiled: dict[tuple[str, ...], Compiled] = self._compiled if profile is None else profile.compiled
+        known = compiled.get(own)
         if known is not None:
             acl, stored = known
             for key, raw in stored:
@@ -87,6 +96,7 @@ class PolicyStore:
             else:
                 if not self._expired(acl):
                     return acl
+        names = own if profile is None or not profile.policies else tuple(dict.fromkeys(own + profile.policies))
         stored = [(key, await store.get(key)) for key in map(self._key, names)]
         if known is not None and stored == known[1] and not self._expired(known[0]):
             acl = known[0]  # the same, and no longer in the cache
@@ -95,10 +105,10 @@ class PolicyStore:
                 self._fixed.get(name) or (raw and self._parsed(name, raw))
                 for name, (_, raw) in zip(names, stored, strict=True)
             ]
-            acl = ACL([each.policy for each in found if each], now=self._clock.time())
-            if len(self._compiled) >= _ACL_LIMIT:
-                self._compiled.clear()
-        self._compiled[names] = acl, stored
+            acl = ACL([each.policy for each in found if each], profile, now=self._clock.time())
+            if len(compiled) >= (_ACL_LIMIT if profile is None else _ACLS_OF_ONE):
+                compiled.clear()
+        compiled[own] = acl, stored
         return acl
 
     def _expired(self, acl: ACL) -> bool:

@@ -55,7 +55,7 @@ class CapabilityRoutes(SystemRoutes):
     async def _answer(self, req: CoreRequest, token: TokenEntry, p: PathsParams) -> Response:
         if not p.paths:
             raise InvalidRequest("paths must be supplied")
-        acl = await req.node.policies.acl(req.node.store, token.policies)
+        acl = await req.node.acl(token)
         found = {path: acl.capabilities(path) for path in p.paths}
         if len(p.paths) == 1:
             found["capabilities"] = found[p.paths[0]]

@@ -77,7 +77,7 @@ class InternalRoutes(SystemRoutes):
         return Response(data=openapi.document(items, VAULT_VERSION), bare=True)
 
     async def _reaches(self, req: CoreRequest, token: TokenEntry, mount: Mount) -> bool:
-        acl = await req.node.policies.acl(req.node.store, token.policies)
+        acl = await req.node.acl(token)
         return acl.grants_under(mount.point)
 
 

@@ -68,7 +68,6 @@ INTENDED = (
         ours="bool",
         theirs="absent",
     ),
-    Intended("the identity engine comes later", aspect=r"keys (data\.)?(secret\.)?identity/", ours="absent"),
     Intended("OpenBao's answer leaks Go formatting", aspect="error", theirs=r".*%!w\(.*"),
     Intended(
         "how many entries were encrypted since the last rotation is each server's own affair",
@@ -276,7 +275,6 @@ INTENDED = (
         ours="404|405|.*unsupported (path|operation).*",
         theirs="404|405|.*unsupported (path|operation).*",
     ),
-    Intended("the identity engine comes later", request="GET /v1/identity", aspect="error"),
     # The system.
     Intended(
         "bad input is the client's mistake, where OpenBao answers 500 or hangs up",

@@ -19,7 +19,7 @@ async def test_who_sees_which_mounts(server):
     await server.policy("p", 'path "kv-v1/deep/*" { capabilities = ["read"] }')
     token = await server.token(["p"], no_default_policy=True)
     assert await seen(server, "") == set()
-    assert await seen(server, None) == {"auth/token/", "cubbyhole/", "kv-v1/", "kv-v2/", "sys/"}
+    assert await seen(server, None) == {"auth/token/", "cubbyhole/", "identity/", "kv-v1/", "kv-v2/", "sys/"}
     assert await seen(server, token) == {"kv-v1/"}
     await server.call("update", "sys/mounts/kv-v2/tune", {"listing_visibility": "unauth"})
     assert await seen(server, "") == {"kv-v2/"}
