@@ -91,6 +91,7 @@ class Auth:
     no_default_policy: bool = False
     alias_name: str = ""
     alias_meta: Mapping[str, str] = field(default_factory=dict)
+    group_aliases: list[str] | None = None  # groups the method knows it to be in; None: the method knows of none
     internal: Mapping[str, Any] = field(default_factory=dict)
 
 

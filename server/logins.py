@@ -31,6 +31,11 @@ async def log_in(req: CoreRequest, response: Response) -> None:
     default, maximum = node.ttls(mount.point)
     life = grant(wanted=auth.ttl, default=default, system_max=maximum, max_ttl=auth.max_ttl,
                  explicit_max=auth.explicit_max_ttl, period=auth.period, start=now, now=now)  # fmt: skip
+    entity_id = ""
+    if auth.alias_name:
+        entity_id = await node.identity.login(
+            req.root, mount.entry, auth.alias_name, auth.alias_meta, auth.group_aliases
+        )
     entry = TokenEntry(
         accessor="",
         policies=policies,
@@ -45,11 +50,12 @@ async def log_in(req: CoreRequest, response: Response) -> None:
         renewable=auth.renewable and service,
         type=kind,
         bound_cidrs=tuple(auth.bound_cidrs),
+        entity_id=entity_id,
         expire_time=now + life.ttl,
         internal=auth.internal if service else {},
     )
     entry, text = await node.tokens.create(req.root, entry)
-    response.auth = auth_wire(entry, text)
+    response.auth = await auth_wire(req, entry, text)
     if life.warnings:
         response.warnings = [*response.warnings, *life.warnings]
 
@@ -86,6 +92,8 @@ async def renewal(req: CoreRequest, entry: TokenEntry, increment: int, now: floa
     call = Request("update", path, PrefixView(req.root, mount.prefix), id=req.id, mount_point=mount.point,
                    remote_address=req.remote_address, peer_certificate=req.peer_certificate)  # fmt: skip
     auth = await mount.engine.renew_login(call, auth)
+    if entry.entity_id and auth.group_aliases is not None:
+        await req.node.identity.refresh_groups(req.root, mount.entry, entry.entity_id, auth.group_aliases)
     default, maximum = req.node.ttls(mount.point)
     life = grant(wanted=increment, default=auth.ttl or default, system_max=maximum, max_ttl=auth.max_ttl,
                  explicit_max=auth.explicit_max_ttl, period=auth.period,
@@ -93,9 +101,9 @@ async def renewal(req: CoreRequest, entry: TokenEntry, increment: int, now: floa
     return replace(entry, period=auth.period), life
 
 
-def auth_wire(entry: TokenEntry, text: str, ttl: int | None = None) -> dict[str, Any]:
+async def auth_wire(req: CoreRequest, entry: TokenEntry, text: str, ttl: int | None = None) -> dict[str, Any]:
     """The ``auth`` object of an answer that gives or renews a token."""
-    return {
+    wire: dict[str, Any] = {
         "client_token": text,
         "accessor": entry.accessor,
         "policies": entry.policies,
@@ -109,3 +117,6 @@ def auth_wire(entry: TokenEntry, text: str, ttl: int | None = None) -> dict[str,
         "mfa_requirement": None,
         "num_uses": max(entry.num_uses, 0),
     }
+    if entry.entity_id and (more := await req.node.identity.policies_in(req.root, entry.entity_id)):
+        wire |= {"policies": sorted({*entry.policies, *more}), "identity_policies": more}
+    return wire

@@ -113,8 +113,9 @@ class TokenAuth(TokenRoles):
             if not sudo:
                 raise InvalidRequest("root or sudo privileges required to create orphan token")
             orphan = True
+        entity_id = "" if orphan else parent.entity_id
         if p.entity_alias:
-            _check_alias(p.entity_alias, role)
+            entity_id = await _entity_of(req, p.entity_alias, role)
         kind = _kind(p, role)
         period, explicit_max, ttl = (_seconds(p, name) for name in ("period", "explicit_max_ttl", "ttl"))
         ttl = ttl or _seconds(p, "lease")
@@ -166,13 +167,14 @@ class TokenAuth(TokenRoles):
             type=kind,
             bound_cidrs=role.token_bound_cidrs if role and "root" not in policies else (),
             role=role.name if role else "",
+            entity_id=entity_id,
             expire_time=now + ttl if ttl else 0.0,
         )
         entry, text = await req.node.tokens.create(req.root, entry, p.id)
         for name in policies:
             if await req.node.policies.get(req.root, name) is None:
                 warnings.append(f'Policy "{name}" does not exist')
-        return Response(auth=auth_wire(entry, text), warnings=warnings)
+        return Response(auth=await auth_wire(req, entry, text), warnings=warnings)
 
     # Look-up
 
@@ -184,25 +186,25 @@ class TokenAuth(TokenRoles):
         entry = req.token if text == req.incoming.token else await req.node.tokens.lookup(req.root, text)
         if entry is None:
             raise PermissionDenied("bad token")
-        return self._describe(entry, text)
+        return await self._describe(req, entry, text)
 
     @read("lookup-self")
     @update("lookup-self", writes=False)
     async def lookup_self(self, req: CoreRequest, p: TokenParams) -> dict[str, Any]:
         """Look up the token that asks."""
-        return self._describe(req.caller, req.incoming.token)
+        return await self._describe(req, req.caller, req.incoming.token)
 
     @update("lookup-accessor", writes=False)
     async def lookup_accessor(self, req: CoreRequest, p: AccessorParams) -> dict[str, Any]:
         """Look up a token by its accessor; the token's text is not told."""
-        return self._describe(await self._by_accessor(req, p), "")
+        return await self._describe(req, await self._by_accessor(req, p), "")
 
     @list_("accessors", sudo=True)
     async def list_accessors(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
         """List the accessors of all tokens, by which they can be looked up and revoked."""
         return {"keys": await req.node.tokens.accessors(req.root)}
 
-    def _describe(self, entry: TokenEntry, text: str) -> dict[str, Any]:
+    async def _describe(self, req: CoreRequest, entry: TokenEntry, text: str) -> dict[str, Any]:
         now = self.clock.time()
         shown = {
             "accessor": entry.accessor,
@@ -233,6 +235,8 @@ class TokenAuth(TokenRoles):
             shown["role"] = entry.role
         if entry.bound_cidrs:
             shown["bound_cidrs"] = shown_cidrs(entry.bound_cidrs)
+        if entry.entity_id and (more := await req.node.identity.policies_in(req.root, entry.entity_id)):
+            shown |= {"identity_policies": more, "external_namespace_policies": {}}
         return shown
 
     # Renewal
@@ -282,7 +286,7 @@ class TokenAuth(TokenRoles):
         if life.ttl <= 0:
             raise InvalidRequest("past the max TTL, cannot renew")
         entry = req.node.tokens.extend(req.root, entry, life.ttl, now)
-        return Response(auth=auth_wire(entry, text, life.ttl), warnings=life.warnings)
+        return Response(auth=await auth_wire(req, entry, text, life.ttl), warnings=life.warnings)
 
     # Revocation
 
@@ -377,12 +381,16 @@ def _kind(p: CreateParams, role: Role | None) -> str:
     return p.type or default
 
 
-def _check_alias(alias: str, role: Role | None) -> None:
+async def _entity_of(req: CoreRequest, alias: str, role: Role | None) -> str:
+    """Id of the entity of an alias on this mount, which is made where there is none."""
     if role is None:
         raise InvalidRequest("'entity_alias' is only allowed in combination with token role")
     if not matches(alias.lower(), (), role.allowed_entity_aliases or ()):
         raise InvalidRequest("invalid 'entity_alias' value")
-    raise InvalidRequest("entity aliases need the identity engine, which this server does not have")
+    try:
+        return await req.node.identity.login(req.root, req.mount.entry, alias)
+    except PermissionDenied:
+        raise PermissionDenied("entity from given entity alias is disabled") from None
 
 
 def _check_batch(**limits: int) -> None:

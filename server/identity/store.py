@@ -144,12 +144,12 @@ class IdentityStore:
         mount: MountEntry,
         alias_name: str,
         alias_meta: Mapping[str, str] | None = None,
-        group_aliases: Iterable[str] = (),
+        group_aliases: Iterable[str] | None = None,
     ) -> str:
         """The id of the entity that ``mount`` knows as ``alias_name``: a new one where there is none yet.
 
-        Keeps the alias's metadata and the external groups of the mount as they are told. Writes nothing when
-        nothing changed. Raises PermissionDenied when the entity is disabled.
+        Keeps the alias's metadata and, unless ``group_aliases`` is None, the external groups of the mount as they
+        are told. Writes nothing when nothing changed. Raises PermissionDenied when the entity is disabled.
         """
         meta = dict(alias_meta or {})
         entity = await self.by_alias(txn, mount.accessor, alias_name)
@@ -163,7 +163,8 @@ class IdentityStore:
             raise PermissionDenied
         elif (known := entity.alias_on(mount.accessor)) is not None and known.metadata != meta:
             self.save(txn, entity.holding(replace(known, metadata=meta, last_update_time=now)))
-        await self.refresh_groups(txn, mount, entity.id, group_aliases)
+        if group_aliases is not None:
+            await self.refresh_groups(txn, mount, entity.id, group_aliases)
         return entity.id
 
     async def refresh_groups(self, txn: View, mount: MountEntry, entity_id: str, group_aliases: Iterable[str]) -> None:

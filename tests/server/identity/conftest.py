@@ -43,9 +43,7 @@ class Identities(Server):
 
     async def login(self, name: str, mount: str = "one", **more: Any) -> str:
         """The entity id that a login under ``name`` gets."""
-        return await self.node.store.run(
-            lambda txn: self.node.identity.login(txn, self.mounts[mount], name, **more)
-        )
+        return await self.node.store.run(lambda txn: self.node.identity.login(txn, self.mounts[mount], name, **more))
 
     async def token_of(self, entity_id: str, *policies: str, type_: str = "service") -> str:
         """A token as a login makes it."""

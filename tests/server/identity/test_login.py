@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from caveau.framework.errors import PermissionDenied
+from caveau.framework.errors import InvalidRequest, PermissionDenied
 
 
 async def test_the_first_login_makes_an_entity_and_later_ones_find_it(server):
@@ -118,7 +118,9 @@ async def test_external_groups_follow_what_the_login_says(server):
     assert (await server.read(f"group/id/{groups['a']}"))["member_entity_ids"] is None
     assert (await server.read(f"group/id/{groups['b']}"))["member_entity_ids"] == [id_]
     assert await server.node.identity.policies(server.node.store, id_) == ("b",)
-    await server.login("bob")
+    await server.login("bob")  # by a method that knows of no groups
+    assert groups["b"] in (await server.read(f"entity/id/{id_}"))["direct_group_ids"]
+    await server.login("bob", group_aliases=[])
     assert (await server.read(f"entity/id/{id_}"))["direct_group_ids"] == [inner]
 
 
@@ -132,3 +134,51 @@ async def test_a_profile_is_the_same_object_until_something_of_it_changes(server
     assert await identity.profile(store, id_) is profile
     await server.write(f"group/id/{group}", policies=["q"])
     assert (await identity.profile(store, id_)).policies == ("q",)
+
+
+async def test_a_login_and_a_look_up_show_the_policies_that_come_of_identity(server):
+    await server.call("update", "sys/auth/userpass", {"type": "userpass"})
+    await server.call("update", "auth/userpass/users/bob", {"password": "p", "token_policies": ["own", "both"]})
+    login = (await server.call("update", "auth/userpass/login/bob", {"password": "p"}, "")).auth
+    assert login["entity_id"]
+    assert "identity_policies" not in login
+    await server.write(f"entity/id/{login['entity_id']}", policies=["extra", "both"])
+    again = (await server.call("update", "auth/userpass/login/bob", {"password": "p"}, "")).auth
+    assert again["entity_id"] == login["entity_id"]
+    assert list(again["token_policies"]) == ["both", "default", "own"]
+    assert list(again["identity_policies"]) == ["both", "extra"]
+    assert list(again["policies"]) == ["both", "default", "extra", "own"]
+    shown = await server.lookup(login["client_token"])
+    assert list(shown["policies"]) == ["both", "default", "own"]
+    assert list(shown["identity_policies"]) == ["both", "extra"]
+    renewed = (await server.call("update", "auth/token/renew-self", token=login["client_token"])).auth
+    assert list(renewed["identity_policies"]) == ["both", "extra"]
+
+
+async def test_a_child_token_has_the_entity_of_its_parent_and_an_orphan_has_none(server):
+    await server.policy("maker", 'path "auth/token/create*" { capabilities = ["update", "sudo"] }')
+    id_ = await server.login("bob")
+    token = await server.token_of(id_, "maker")
+    child = (await server.call("update", "auth/token/create", {}, token)).auth
+    assert child["entity_id"] == id_
+    orphan = (await server.call("update", "auth/token/create-orphan", {}, token)).auth
+    assert orphan["entity_id"] == ""
+
+
+async def test_a_token_role_binds_to_the_entity_of_an_alias_it_allows(server):
+    await server.call(
+        "update", "auth/token/roles/r", {"allowed_entity_aliases": ["bob", "app-*"], "allowed_policies": "default"}
+    )
+    made = (await server.call("update", "auth/token/create/r", {"entity_alias": "Bob"})).auth
+    again = (await server.call("update", "auth/token/create/r", {"entity_alias": "bob", "type": "batch"})).auth
+    assert made["entity_id"] == again["entity_id"] != ""
+    assert (await server.lookup(made["client_token"]))["entity_id"] == made["entity_id"]
+    other = (await server.call("update", "auth/token/create/r", {"entity_alias": "app-1"})).auth
+    assert other["entity_id"] != made["entity_id"]
+    with pytest.raises(InvalidRequest, match="invalid 'entity_alias' value"):
+        await server.call("update", "auth/token/create/r", {"entity_alias": "eve"})
+    with pytest.raises(InvalidRequest, match="in combination with token role"):
+        await server.call("update", "auth/token/create", {"entity_alias": "bob"})
+    await server.write(f"entity/id/{made['entity_id']}", disabled=True)
+    with pytest.raises(PermissionDenied, match="is disabled"):
+        await server.call("update", "auth/token/create/r", {"entity_alias": "bob"})
