@@ -11,7 +11,7 @@ from ..framework.errors import InvalidRequest
 from . import logs
 from .edge import Edge, new_request_id
 from .forwarded import client_address, peer_address
-from .verbs import AS_LIST, AS_SCAN
+from .verbs import VERBS
 
 if TYPE_CHECKING:
     from aiohttp.web_request import BaseRequest
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from .connection import Handler
 
 _log = logging.getLogger(__name__)
-_VERBS = {AS_LIST: "LIST", AS_SCAN: "SCAN"}
 _LONGEST_PATH = 1024
 
 
@@ -52,7 +51,7 @@ def _logging(edge: Edge, listener: ListenerConfig, level: int) -> Handler:
         if _log.isEnabledFor(level):
             line = logs.values(
                 request_id=request_id,
-                request_method=_VERBS.get(request.method, request.method),
+                request_method=VERBS.get(request.method, request.method),
                 request_path=request.raw_path.partition("?")[0][:_LONGEST_PATH],
                 status_code=answer.status,
                 duration=f"{(time.perf_counter() - began) * 1000:.3f}ms",

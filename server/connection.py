@@ -25,7 +25,8 @@ from aiohttp.web_request import BaseRequest
 from .answer import Answer, Outbox, errors
 from .config import ListenerConfig
 from .eager import Begun, begin
-from .verbs import disguise
+from .request import UnderWay
+from .verbs import VERBS, disguise
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Connection(RequestHandler):
         "arrivals",
         "outbox",
         "overdue",
+        "request_id",
     )
 
     def __init__(self, server: Server, *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
@@ -75,6 +77,7 @@ class Connection(RequestHandler):
         self._answering: asyncio.Task[Any] | None = None
         self._taken = 0.0  # when it was taken up
         self.overdue = 0.0
+        self.request_id = ""  # of the last request
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         server = self._manager
@@ -248,6 +251,19 @@ class Connection(RequestHandler):
     def busy(self) -> bool:
         """Whether a request has begun to arrive or is being answered."""
         return self._request_in_progress or bool(self._messages) or (self._since > 0.0 and self._parsed > 0)
+
+    def under_way(self, now: float) -> UnderWay | None:
+        """The request that is being answered; ``now``: seconds since the epoch."""
+        request = self._current_request
+        if request is None or self._answering is None:
+            return None
+        return UnderWay(
+            self.request_id,
+            now - (self._loop.time() - self._taken),
+            "{}:{}".format(*self.peername[:2]) if isinstance(self.peername, tuple) else "",
+            request.raw_path.partition("?")[0],
+            VERBS.get(request.method, request.method),
+        )
 
     def expire(self, now: float, limits: ListenerConfig) -> None:
         """Close the connection, or cancel its request, if it is over one of its limits."""

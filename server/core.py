@@ -7,7 +7,8 @@ import contextlib
 import logging
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import orjson
@@ -16,6 +17,7 @@ from .. import VAULT_VERSION
 from ..framework import Context, Engine, Response
 from ..framework.clock import Clock, SystemClock
 from ..framework.errors import Sealed, Unavailable, UnsupportedOperation
+from ..framework.metrics import Metrics
 from ..framework.storage import Physical
 from ..storage.barrier import Barrier
 from ..storage.seals import Seal
@@ -25,11 +27,12 @@ from .identity.engine import IdentityEngine
 from .mounts import MountEntry
 from .node import Node
 from .pipeline import Pipeline
-from .request import CoreRequest, Incoming
+from .request import CoreRequest, Incoming, UnderWay
 from .seal import GenerateRoot, Hooks, Rekey, SealCore, initialize, maintain
 from .sys import System
 from .sys.cors import CORS_KEY
 from .sys.host import VERSIONS_KEY, record_version
+from .telemetry import sources
 from .token_auth import TokenAuth
 from .whole import to_its_end
 
@@ -52,6 +55,9 @@ class Core:
         self.physical = physical
         self.storage_type = config.storage.type if config.storage else "inmem"
         self.started = self.clock.time()
+        self.metrics = Metrics()
+        self._requests = self.metrics.timing("core.handle_request")
+        self._logins = self.metrics.timing("core.handle_login_request")
         self.node: Node | None = None
         self.cors = Cors()
         self.cluster = {"cluster_name": "", "cluster_id": ""}
@@ -86,6 +92,8 @@ class Core:
             if route.sealed:
                 self._always_open.setdefault(f"sys/{route.template}", set()).add(route.op)
         self._maintenance: asyncio.Task[None] | None = None
+        self.under_way: Callable[[], Iterable[UnderWay]] = tuple  # requests; whoever has the listeners knows
+        sources.register(self)
 
     async def start(self) -> None:
         """Open by itself, if the seal can."""
@@ -114,8 +122,16 @@ class Core:
     async def handle(self, incoming: Incoming) -> Response:
         """Answer a request; raises CaveauError."""
         if self._pipeline is not None:
-            return await self._pipeline.answer(incoming)
+            began = perf_counter()
+            try:
+                return await self._pipeline.answer(incoming)
+            finally:
+                (self._logins if incoming.login else self._requests).observe(perf_counter() - began)
         self.check_open(incoming.op, incoming.path)
+        return await self.handle_openly(incoming)
+
+    async def handle_openly(self, incoming: Incoming) -> Response:
+        """Answer what ``sys/`` answers to anyone, sealed or not: nothing is asked of a policy or of the store."""
         op = "update" if incoming.op == "create" else incoming.op
         path = incoming.path.removeprefix("sys/")
         route, captures = System.match(op, path)

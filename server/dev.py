@@ -56,6 +56,7 @@ def dev_config(config: ServerConfig, address: str, *, persist: Path | None, tls:
         tls_cert_file=str(tls / CERT_FILE) if tls else "",
         tls_key_file=str(tls / KEY_FILE) if tls else "",
         max_request_duration=config.default_max_request_duration,
+        unauthenticated_metrics_access=True,
     )
     store = config.storage or StorageConfig(type="inmem")
     if persist:
@@ -64,7 +65,8 @@ def dev_config(config: ServerConfig, address: str, *, persist: Path | None, tls:
                 f"{config.storage.origin}: -dev-persist brings its own store: leave the storage block out"
             )
         store = StorageConfig(type="sqlite", options={"path": str(persist / _STORE_FILE)})
-    return replace(config, listeners=(listener, *config.listeners), storage=store)
+    telemetry = replace(config.telemetry, disable_hostname=True)
+    return replace(config, listeners=(listener, *config.listeners), storage=store, telemetry=telemetry)
 
 
 async def open_dev(core: Core, options: DevOptions) -> DevKeys | None:

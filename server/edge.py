@@ -62,6 +62,12 @@ _CLOSABLE = {
     ),
 }
 """What a listener can be told not to serve, although key shares and not tokens authorise it."""
+_OPENED = {
+    "unauthenticated_metrics_access": ("sys/metrics",),
+    "unauthenticated_pprof_access": ("sys/pprof", "sys/pprof/"),
+    "unauthenticated_in_flight_requests_access": ("sys/in-flight-req",),
+}
+"""What a listener can be told to answer without a token; a path that ends in a slash stands for those below."""
 _OF_METRICS = frozenset({"sys/health", "sys/metrics"})
 _REDACTED = {
     "redact_addresses": frozenset({"leader_address", "leader_cluster_address"}),
@@ -83,11 +89,13 @@ class Edge:
         self._reader = Reader(Limits(**{each.name: getattr(listener, each.name) for each in fields(Limits)}))
         self._guarded = listener.role == "metrics_only" or listener.require_request_header
         self._closed = frozenset[str]().union(*(paths for name, paths in _CLOSABLE.items() if getattr(listener, name)))
+        self._opened = tuple(path for name, paths in _OPENED.items() if getattr(listener, name) for path in paths)
         self._redacted = frozenset[str]().union(*(keys for name, keys in _REDACTED.items() if getattr(listener, name)))
 
     async def handle(self, request: BaseRequest, request_id: str = "") -> Answer:
         """Answer one request; never raises."""
         request_id = request_id or new_request_id()
+        request.protocol.request_id = request_id  # type: ignore[attr-defined]  # it is a Connection
         cors: dict[str, str] = {}
         try:
             if (origin := request.headers.get("Origin")) is not None or request.method == "OPTIONS":
@@ -97,7 +105,10 @@ class Edge:
             incoming = await self._incoming(request, request_id)
             if isinstance(incoming, Answer):
                 return incoming
-            response = await self._core.handle(incoming)
+            if self._opened and self._opens(incoming.op, incoming.path):
+                response = await self._core.handle_openly(incoming)
+            else:
+                response = await self._core.handle(incoming)
             if self._redacted and incoming.path in _TELLING:
                 response.data = {key: "" if key in self._redacted else value for key, value in response.data.items()}
             answer = _render(response, request_id)
@@ -164,7 +175,8 @@ class Edge:
             raise UnsupportedOperation
         if self._guarded:
             self._guard(path, headers)
-        self._core.check_open(op, path)
+        if not (self._opened and self._opens(op, path)):
+            self._core.check_open(op, path)
         if method in _WITH_BODY:
             data = await self._body(request, method)
         elif request.can_read_body:
@@ -187,6 +199,12 @@ class Edge:
             None if wrap_ttl is None else _wrap_seconds(wrap_ttl),
             client_address(request, self._listener),
             client_certificate(request, self._listener),
+        )
+
+    def _opens(self, op: str, path: str) -> bool:
+        """Whether this listener answers it without a token, and while the server is sealed."""
+        return op == "read" and (
+            path in self._opened or (path.startswith("sys/pprof/") and "sys/pprof/" in self._opened)
         )
 
     def _guard(self, path: str, headers: Mapping[str, str]) -> None:

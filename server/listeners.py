@@ -19,10 +19,12 @@ import resource
 import socket
 import ssl
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from .config import ConfigError, ListenerConfig, join_address, split_address
-from .connection import Handler, Server
+from .connection import Connection, Handler, Server
+from .request import UnderWay
 from .tls import server_context
 
 _log = logging.getLogger(__name__)
@@ -84,6 +86,12 @@ class Listener:
         """Answer the requests from now on with ``handler``, those of open connections too."""
         assert self._server is not None
         self._server.use(handler)
+
+    def under_way(self, now: float) -> Iterator[UnderWay]:
+        """The requests that are being answered; ``now``: seconds since the epoch."""
+        for connection in () if self._server is None else self._server.connections:
+            if isinstance(connection, Connection) and (request := connection.under_way(now)):
+                yield request
 
     async def reload(self) -> None:
         """Read the certificate files again, for new connections. Raises ConfigError and keeps the old ones."""

@@ -12,6 +12,7 @@ import orjson
 
 from ..framework import Engine
 from ..framework.errors import InvalidRequest
+from ..framework.metrics import Timing
 
 SINGLETONS = ("sys/", "cubbyhole/", "identity/")
 """Mounts that every namespace has once, and that cannot be moved, unmounted or mounted over."""
@@ -108,6 +109,7 @@ class Mount:
     prefix: str  # of storage keys, namespace included
     point: str = ""
     version: str = ""  # of the plugin that runs
+    timings: dict[str, Timing] = field(default_factory=dict)  # of its requests, by operation
 
     def __post_init__(self) -> None:
         self.point = self.entry.point

@@ -11,6 +11,7 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 from .. import VAULT_VERSION
@@ -25,6 +26,7 @@ from ..framework.errors import (
     UnsupportedOperation,
     UnsupportedPath,
 )
+from ..framework.metrics import Timing
 from ..framework.pathhelp import mount_help, path_help
 from ..framework.routes import Route
 from ..framework.wire import INT
@@ -66,6 +68,10 @@ class Pipeline:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._in_use: Counter[str] = Counter()  # requests under way by tokens with limited uses
+        metrics = node.core.metrics
+        self._lookups = metrics.timing("token.lookup")
+        self._acls = metrics.timing("core.fetch_acl_and_token")
+        self._checks = metrics.timing("core.check_token")
 
     async def answer(self, incoming: Incoming) -> Response:
         """The response to a request; raises CaveauError."""
@@ -172,10 +178,12 @@ class Pipeline:
         params: Params | None = None
         decision: Decision | None = None
         warnings: list[str] = []
+        began = perf_counter()
         if incoming.token:
             token = call.limited
             if token is None:
                 token = await self._token(view, incoming)
+                self._lookups.observe(perf_counter() - began)
             elif await node.tokens.by_key(view, token.key) is None:  # revoked after its use was counted
                 raise PermissionDenied
             if token is not None and token.num_uses and call.limited is None and route.auth:
@@ -188,6 +196,7 @@ class Pipeline:
                 req.acl = await node.acl(req.token)
             else:
                 req.acl = await node.policies.acl(node.store, req.token.policies)
+            self._acls.observe(perf_counter() - began)
             if route.exists:
                 try:
                     params, warnings = engine.load(route, call.captures, req.data)
@@ -201,9 +210,17 @@ class Pipeline:
                 raise PermissionDenied(_DENIED)
             if decision.pagination_limit and _unlimited(incoming.data.get("limit")):
                 req.data = {**incoming.data, "limit": decision.pagination_limit}
+            checked = perf_counter()
+            self._checks.observe(checked - began)
+        else:
+            incoming.login, checked = mount.entry.table == "auth", began
         if params is None:
             params, warnings = engine.load(route, call.captures, req.data)
-        answer = await getattr(engine, route.handler)(req, params)
+        timing = mount.timings.get(req.op) or self._timing(mount, req.op)
+        try:
+            answer = await getattr(engine, route.handler)(req, params)
+        finally:
+            timing.observe(perf_counter() - checked)
         response = answer if isinstance(answer, Response) else Response(data=answer)
         response.mount_type = mount.entry.type
         if type(response.auth) is Auth:
@@ -215,6 +232,11 @@ class Pipeline:
         if incoming.wrap_ttl and can_wrap(response):
             return await wrap(node, view, response, incoming.path, incoming.wrap_ttl, incoming.id)
         return response
+
+    def _timing(self, mount: Mount, op: str) -> Timing:
+        """Of the requests of one operation to a mount."""
+        name = f"route.{op}.{mount.point.replace('/', '-')}"
+        return mount.timings.setdefault(op, self._node.core.metrics.timing(name))
 
     async def _token(self, view: View, incoming: Incoming) -> TokenEntry | None:
         token = await self._node.tokens.lookup(view, incoming.token)

@@ -24,9 +24,11 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..framework.errors import CaveauError
+from ..framework.metrics import INTERVAL
 from . import lean, logs, plugins
 from .config import ConfigError, ListenerConfig, SealConfig, ServerConfig, cluster_address, load, without_effect
 from .dev import DevKeys, DevOptions, clear_unfinished, dev_banner, open_dev, write_cluster_json
+from .telemetry.runtime import Collections
 
 if TYPE_CHECKING:
     from ..framework.storage import Physical
@@ -188,6 +190,8 @@ class _Process:
         await physical.open()
         try:
             core = Core(self.config, physical, seal)
+            core.under_way = lambda: [each for one in self.listeners for each in one.under_way(core.clock.time())]
+            self.spawn(_turn(core))
             self.handle_signals(core, ended)
             try:
                 print(self.banner(), flush=True)
@@ -317,6 +321,18 @@ class _Process:
             rows[f"Listener {number}"] = _listener_row(listener)
         lines = [f"{name:>24}: {rows[name]}" for name in sorted(rows)]
         return "\n".join(["==> Caveau server configuration:", "", *lines, ""])
+
+
+async def _turn(core: Core) -> None:
+    """End an interval of the metrics whenever one is over."""
+    pauses = Collections(core.metrics)
+    pauses.watch()
+    try:
+        while True:
+            await asyncio.sleep(INTERVAL - core.clock.time() % INTERVAL)
+            core.metrics.turn(core.clock.time())
+    finally:
+        pauses.close()
 
 
 def _same_listener(listener: Listener, config: ServerConfig) -> ListenerConfig:

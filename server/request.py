@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..framework import Request, View
 from .mounts import Mount
@@ -33,6 +33,17 @@ class Incoming:
     wrap_ttl: float | None = None
     remote_address: str = ""
     peer_certificate: bytes | None = None
+    login: bool = False  # whether it turned out to be for a path of an auth method that needs no token
+
+
+class UnderWay(NamedTuple):
+    """A request that is being answered. ``began``: seconds since the epoch; ``client``: its address and port."""
+
+    id: str
+    began: float
+    client: str
+    path: str
+    method: str
 
 
 @dataclass(slots=True)

@@ -7,6 +7,8 @@ before it sees them, and the two verbs travel through it as two methods of RFC 2
 from __future__ import annotations
 
 AS_LIST, AS_SCAN = "LINK", "UNLINK"
+VERBS = {AS_LIST: "LIST", AS_SCAN: "SCAN"}
+"""What stands for what."""
 
 _DISGUISE = {
     b"LIST ": AS_LIST.encode() + b" ",

@@ -20,13 +20,14 @@ class Cache:
     keys that were read once in a sweep do not push out those that are read again and again.
     """
 
-    __slots__ = ("_capacity", "_entries", "size")
+    __slots__ = ("_capacity", "_entries", "hits", "misses", "size", "writes")
 
     def __init__(self, capacity: int) -> None:
         """``capacity``: bytes, keys and bookkeeping included; 0 caches nothing."""
         self._capacity = capacity
         self._entries: OrderedDict[str, list[Any]] = OrderedDict()  # [value, hit since?, bytes]
         self.size = 0
+        self.hits = self.misses = self.writes = 0
 
     def __contains__(self, key: str) -> bool:
         return key in self._entries
@@ -38,7 +39,9 @@ class Cache:
         """The value, None when the key is known to be absent, or MISSING."""
         entry = self._entries.get(key)
         if entry is None:
+            self.misses += 1
             return MISSING
+        self.hits += 1
         entry[1] = True
         return entry[0]
 
@@ -48,6 +51,7 @@ class Cache:
         cost = _OVERHEAD + getsizeof(key) + (0 if value is None else len(value))
         if cost > self._capacity >> 3:
             return
+        self.writes += 1
         self._entries[key] = [value, used, cost]
         self.size += cost
         chances = _CHANCES

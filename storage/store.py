@@ -54,7 +54,7 @@ class Store:
         decrypted entries."""
         self._physical = physical
         self._cipher = cipher
-        self._cache = Cache(cache_bytes)
+        self.cache = Cache(cache_bytes)
         self._pending: dict[str, Pending] = {}
         self._flights: deque[Flight] = deque()
         self._loads: dict[str, Load] = {}
@@ -69,7 +69,7 @@ class Store:
     async def get(self, key: str) -> bytes | None:
         """The durable value. Does not suspend when it is cached."""
         while True:
-            value: bytes | None = self._cache.get(key)
+            value: bytes | None = self.cache.get(key)
             if value is not MISSING:
                 return value
             entry = self._pending.get(key)
@@ -91,12 +91,12 @@ class Store:
                     del self._loads[key]
             if not load.stale:
                 value = None if sealed is None else self._cipher.decrypt(key, sealed)
-                self._cache.put(key, value)
+                self.cache.put(key, value)
                 return value
 
     def peek(self, key: str) -> Any:
         """What ``get`` would give, if it is at hand (``MISSING`` if not): without a coroutine."""
-        return self._cache.get(key)
+        return self.cache.get(key)
 
     async def list(self, prefix: str = "", after: str = "", limit: int = 0) -> Names:
         """The durable children of ``prefix``, as ``ReadView.list``."""
@@ -236,13 +236,13 @@ class Store:
         Raft leader: forget what is cached, and let transactions that read them run again."""
         self._sequence += 1
         if keys is None:
-            self._cache.clear()
+            self.cache.clear()
             self._history.forget_all(self._sequence)
             stale = list(self._loads)
         else:
             stale = list(keys)
             for key in stale:
-                self._cache.discard(key)
+                self.cache.discard(key)
             self._record(stale, stale)
         for key in stale:
             self._spoil(key)
@@ -269,7 +269,7 @@ class Store:
             else:
                 before = txn._reads.get(key, MISSING)
                 if before is MISSING:
-                    before = self._cache.get(key)
+                    before = self.cache.get(key)
                 self._pending[key] = Pending(before, value, flight)
                 for scan in self._scans:
                     if key.startswith(scan.prefix):
@@ -309,9 +309,9 @@ class Store:
                 else:
                     entry.old = value
                 if value is None:
-                    self._cache.discard(key)  # few ask for what was deleted, and many things are
-                elif key in self._cache:  # what nobody has asked for yet may wait until somebody does
-                    self._cache.put(key, value)
+                    self.cache.discard(key)  # few ask for what was deleted, and many things are
+                elif key in self.cache:  # what nobody has asked for yet may wait until somebody does
+                    self.cache.put(key, value)
                 for scan in self._scans:
                     if key.startswith(scan.prefix):
                         scan.present[key] = value is not None
@@ -335,7 +335,7 @@ class Store:
         for scan in self._scans:
             scan.stale = True
         for key in gone:
-            self._cache.discard(key)  # should the store not know whether it wrote, it will be asked
+            self.cache.discard(key)  # should the store not know whether it wrote, it will be asked
         self._record(gone, gone)
         for flight in failed:
             flight.settle(error)

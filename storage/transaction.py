@@ -45,7 +45,7 @@ class Transaction:
         while True:
             entry = store._pending.get(key)
             if entry is None:
-                value = store._cache.get(key)
+                value = store.cache.get(key)
                 if value is MISSING:
                     value = await store.get(key)
             else:

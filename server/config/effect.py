@@ -14,7 +14,6 @@ SERVER: Final[Reasons] = {
     "ui": ("info", "there is no web page"),
     "raw_storage_endpoint": ("warn", "sys/raw is not served"),
     "introspection_endpoint": ("warn", "sys/internal/inspect is not served"),
-    "telemetry": ("warn", "no metrics are collected"),
     "ha_storage": ("warn", "this node serves alone; nothing is stored there"),
     "cluster_addr": ("debug", "this node serves alone"),
     "disable_clustering": ("debug", "this node serves alone"),
@@ -28,9 +27,7 @@ SERVER: Final[Reasons] = {
 }
 LISTENER: Final[Reasons] = {
     "cluster_address": ("debug", "this node serves alone"),
-    "unauthenticated_metrics_access": ("debug", "sys/metrics is not served"),
     "unauthenticated_pprof_access": ("debug", "sys/pprof is not served"),
-    "unauthenticated_in_flight_requests_access": ("debug", "sys/in-flight-req is not served"),
 }
 
 

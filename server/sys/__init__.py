@@ -7,6 +7,7 @@ from .cors import CorsRoutes
 from .health import HealthRoutes
 from .host import HostRoutes
 from .internal import InternalRoutes
+from .metrics import MetricsRoutes
 from .mounts import MountRoutes
 from .plugins import PluginRoutes
 from .policies import PolicyRoutes
@@ -21,6 +22,7 @@ class System(
     HealthRoutes,
     HostRoutes,
     InternalRoutes,
+    MetricsRoutes,
     MountRoutes,
     PluginRoutes,
     PolicyRoutes,

@@ -1,0 +1,113 @@
+"""What the server counts of itself while it answers."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+from caveau.framework.errors import PermissionDenied
+from caveau.server.config.model import TelemetryConfig
+from caveau.server.request import UnderWay
+from caveau.tests.server.harness import Server
+from caveau.tests.server.overhttp import serving
+
+
+async def samples(server):
+    found = orjson.loads((await server.call("read", "sys/metrics")).body)
+    return {each["Name"]: each["Count"] for each in (*found["Samples"], *found["Counters"])}
+
+
+async def gauges(server):
+    found = orjson.loads((await server.call("read", "sys/metrics")).body)["Gauges"]
+    return {(each["Name"], *sorted(each["Labels"].items())): each["Value"] for each in found}
+
+
+@pytest.fixture
+async def server():
+    return await Server(telemetry=TelemetryConfig(disable_hostname=True)).start(("kv-v2",))
+
+
+async def test_requests_are_timed_by_operation_and_mount(server):
+    await server.call("update", "kv-v2/data/a", {"data": {"x": 1}})
+    before = await samples(server)
+    for _ in range(3):
+        await server.call("read", "kv-v2/data/a")
+    after = await samples(server)
+    assert after["vault.route.read.kv-v2-"] == 3
+    assert after["vault.route.create.kv-v2-"] == 1
+    assert after["vault.core.handle_request"] - before["vault.core.handle_request"] == 4  # and one for the metrics
+    assert after["vault.core.check_token"] - before["vault.core.check_token"] == 4
+    assert after["vault.token.lookup"] - before["vault.token.lookup"] == 4
+    assert after["vault.cache.hit"] > before["vault.cache.hit"]
+
+
+async def test_requests_that_fail_are_timed_too(server):
+    for _ in range(2):
+        with pytest.raises(PermissionDenied):
+            await server.call("read", "kv-v2/data/a", token="none")
+    before = await samples(server)
+    assert before["vault.core.handle_request"] >= 3  # the set-up, and the two
+    assert "vault.route.read.kv-v2-" not in before  # they did not get there
+
+
+async def test_the_size_of_the_mount_tables(server):
+    found = await gauges(server)
+    cluster = ("cluster", server.core.cluster["cluster_name"])
+    entries = "vault.core.mount_table.num_entries"
+    assert found[entries, cluster, ("local", "false"), ("type", "logical")] == 2  # sys, kv-v2
+    assert found[entries, cluster, ("local", "true"), ("type", "logical")] == 1  # cubbyhole
+    assert found["vault.core.mount_table.size", cluster, ("local", "false"), ("type", "auth")] > 100
+    assert found["vault.core.unsealed", cluster] == 1
+    assert found["vault.runtime.alloc_bytes",] > 1 << 20
+
+
+async def test_prometheus_is_chosen_by_the_format_or_by_what_is_accepted(server):
+    asked = await server.call("read", "sys/metrics", {"format": "prometheus"})
+    assert asked.content_type == "text/plain; version=0.0.4; charset=utf-8"
+    assert b"\nvault_core_unsealed{cluster=" in asked.body
+    accepted = await server.call("read", "sys/metrics", headers={"accept": "application/openmetrics-text;version=1.0"})
+    assert accepted.content_type == asked.content_type
+
+
+async def test_a_format_that_is_none(server):
+    response = await server.call("read", "sys/metrics", {"format": "xml"})
+    assert (response.status, response.content_type) == (400, "text/plain")
+    assert response.body == b'metric response format "xml" unknown'
+
+
+async def test_prometheus_can_be_turned_off():
+    server = await Server(telemetry=TelemetryConfig(prometheus_retention_time=0)).start()
+    response = await server.call("read", "sys/metrics", {"format": "prometheus"})
+    assert (response.status, response.body) == (400, b"prometheus is not enabled")
+    assert (await server.call("read", "sys/metrics")).status == 200
+
+
+async def test_metrics_need_a_token(server):
+    with pytest.raises(PermissionDenied):
+        await server.call("read", "sys/metrics", token="")
+
+
+async def test_a_listener_can_give_metrics_to_anyone_and_sealed_too(server):
+    async with serving(server, unauthenticated_metrics_access=True) as client:
+        assert (await client.ask("GET", "/v1/sys/metrics", token="")).status == 200
+        assert (await client.ask("POST", "/v1/sys/metrics", token="")).status in (403, 405)
+        assert (await client.ask("GET", "/v1/sys/in-flight-req", token="")).status == 403
+        await server.seal()
+        answer = await client.ask("GET", "/v1/sys/metrics?format=prometheus", token="")
+        assert answer.status == 200
+        assert b'vault_core_unsealed{cluster="' in answer.body
+        assert (await client.ask("GET", "/v1/sys/mounts")).status == 503
+    async with serving(server) as client:
+        assert (await client.ask("GET", "/v1/sys/metrics", token="")).status == 503
+
+
+async def test_requests_in_flight(server):
+    server.core.under_way = lambda: [UnderWay("id-1", 1_750_000_000.0, "127.0.0.1:5", "/v1/secret/a", "GET")]
+    assert (await server.call("read", "sys/in-flight-req")).data == {
+        "id-1": {
+            "start_time": "2025-06-15T15:06:40Z",
+            "client_remote_address": "127.0.0.1:5",
+            "request_path": "/v1/secret/a",
+            "request_method": "GET",
+            "client_id": "",
+        }
+    }
