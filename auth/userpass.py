@@ -19,27 +19,18 @@ from ..framework.memo import Memo
 from ..framework.params import PageParams
 from ..framework.storage import ReadView
 from ..framework.token_params import TokenParams, TokenSettings
-from ..framework.wire import STRING, Wire
+from ..framework.wire import LOWER_NAME
 
 _COST = 10
 _MOST_COST = 16  # some seconds; every step up doubles them
 _HASH = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}")
-_LONGEST_NAME, _LONGEST_PASSWORD = 255, 72
+_LONGEST_PASSWORD = 72  # bytes
 _NOBODY = b"$2b$10$EBl2SLv.Kv875K0mEdZU2eq5vUAxM0TbEPzZje9SaGt5erXCeVqaG"  # of no known password
 _WRONG = "invalid username or password"
 
 
-def _name(raw: Any) -> str:
-    name = STRING.parse(raw).lower()
-    if len(name) > _LONGEST_NAME:
-        raise ValueError(f"a username has at most {_LONGEST_NAME} characters")
-    return str(name)
-
-
 class Username(Params):
-    username: Annotated[
-        str, Field("Name of the user; case does not matter.", Wire("string", STRING.schema, _name, str))
-    ]
+    username: Annotated[str, Field("Name of the user; case does not matter.", LOWER_NAME)]
 
 
 class Password(Username):

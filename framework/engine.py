@@ -11,9 +11,9 @@ import functools
 import inspect
 import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from .clock import Clock, SystemClock
 from .errors import InvalidRequest, UnsupportedOperation, UnsupportedPath
@@ -21,6 +21,8 @@ from .messages import Auth, Lease, Request
 from .params import Params
 from .routes import METHODS, Declaration, Route, compile_template
 from .storage import View
+
+T = TypeVar("T")
 
 _MATCHES_KEPT, _LONGEST_KEPT = 4096, 256
 
@@ -36,6 +38,11 @@ class System(Protocol):
 
     async def generate_password(self, policy: str) -> str:
         """A password of the named password policy; raises InvalidRequest when there is none."""
+        ...
+
+    async def transact(self, work: Callable[[View], Awaitable[T]]) -> T:
+        """Run ``work`` on the mount's storage in a transaction of its own, beside any request's. Others may
+        change what it has read meanwhile: then it runs again. Raises Unavailable and StoreError."""
         ...
 
 

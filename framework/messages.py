@@ -124,6 +124,7 @@ class Response:
     headers: Mapping[str, str] = NOTHING
     body: bytes | None = None
     content_type: str = "application/json"
+    accessor: str = ""  # of the secret in ``data``: told beside a token that wraps it
     bare: bool = False
     flat: bool = False  # repeat the keys of ``data`` beside the envelope, as old sys endpoints do
     wrap_info: WrapInfo | None = None

@@ -154,10 +154,11 @@ class TokenSettings:
             internal=internal,
         )
 
-    def renewed(self, auth: Auth) -> Auth:
+    def renewed(self, auth: Auth, *, whatever_policies: bool = False) -> Auth:
         """A login's worth at its renewal: the lifetimes of now. Raises InvalidRequest when the policies that it
-        was given are no longer those of now."""
-        if {name.lower().strip() for name in self.token_policies} - {"default"} != set(auth.policies) - {"default"}:
+        was given are no longer those of now, unless ``whatever_policies``."""
+        given = {name.lower().strip() for name in self.token_policies} - {"default"}
+        if not whatever_policies and given != set(auth.policies) - {"default"}:
             raise InvalidRequest("policies have changed, not renewing")
         return dataclasses.replace(
             auth, ttl=self.token_ttl, max_ttl=self.token_max_ttl, period=self.token_period,

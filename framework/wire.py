@@ -87,6 +87,16 @@ def _string(raw: Any) -> str:
     raise ValueError(f"expected type 'string', got {type_name(raw)}")
 
 
+_LONGEST_NAME = 255
+
+
+def _lower_name(raw: Any) -> str:
+    name = _string(raw).lower()
+    if len(name) > _LONGEST_NAME:
+        raise ValueError(f"a name has at most {_LONGEST_NAME} characters")
+    return name
+
+
 def _int(raw: Any) -> int:
     if isinstance(raw, bool):
         return int(raw)
@@ -188,6 +198,8 @@ def _nothing() -> Any:
 
 
 STRING = Wire("string", {"type": "string"}, _string, str)
+LOWER_NAME = Wire("string", {"type": "string"}, _lower_name, str)
+"""A name in which case does not matter."""
 INT = Wire("int", {"type": "integer"}, _int, int)
 BOOL = Wire("bool", {"type": "boolean"}, parse_bool, bool)
 SECONDS = Wire("duration (sec)", {"type": "string", "format": "duration"}, _seconds, int)

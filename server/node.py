@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..framework import Context, Engine, View
 from ..framework.clock import Clock
@@ -28,6 +28,8 @@ from .tokens import EXPIRY_KIND, ROOT_PATH, TokenEntry, TokenStore
 if TYPE_CHECKING:
     from .core import Core
 
+T = TypeVar("T")
+
 _log = logging.getLogger(__name__)
 OnCommit = Callable[[Callable[[], None]], None]
 _PURGE_BATCH = 500
@@ -44,6 +46,7 @@ class MountSystem:
 
     node: Node
     point: str
+    prefix: str  # of storage keys
 
     def default_ttl(self) -> int:
         return self.node.ttls(self.point)[0]
@@ -53,6 +56,9 @@ class MountSystem:
 
     async def generate_password(self, policy: str) -> str:
         return await self.node.passwords.generate(self.node.store, policy)
+
+    async def transact(self, work: Callable[[View], Awaitable[T]]) -> T:
+        return await self.node.store.run(lambda txn: work(PrefixView(txn, self.prefix)))
 
 
 class Node:
@@ -143,9 +149,8 @@ class Node:
 
     async def build(self, entry: MountEntry) -> Mount:
         """The mount of an entry, its engine made but not set up; raises InvalidRequest."""
-        context = Context(
-            entry.point, entry.accessor, entry.uuid, entry.options or {}, self.clock, MountSystem(self, entry.point)
-        )
+        system = MountSystem(self, entry.point, self.storage_prefix(entry))
+        context = Context(entry.point, entry.accessor, entry.uuid, entry.options or {}, self.clock, system)
         if entry.type in self.core.own_engines:
             engine: Engine = self.core.own_engines[entry.type](context)
             version = plugins.OWN_VERSION

@@ -45,7 +45,7 @@ def can_wrap(response: Response) -> bool:
 
 async def wrap(node: Node, view: View, response: Response, path: str, ttl: float, request_id: str) -> Response:
     """Keep ``response`` and give the answer that stands for it."""
-    accessor = response.auth["accessor"] if response.auth else ""
+    accessor = response.auth["accessor"] if response.auth else response.accessor
     text = jsontext.dumps(envelope(response, request_id)).decode()
     kept = Wrapped(text, path, node.clock.time(), max(1, int(ttl)), accessor)
     return await _keep(node, view, kept)
