@@ -17,7 +17,7 @@ from ..storage.barrier import Barrier
 from ..storage.store import PrefixView, Store, Transaction
 from . import plugins
 from .expiry import Expiry
-from .identity import IdentityStore
+from .identity import IdentityStore, oidc
 from .layout import ROOT, Namespace
 from .mounts import SINGLETONS, Mount, MountConfig, MountEntry, Router
 from .passwords import PasswordPolicies
@@ -72,7 +72,7 @@ class Node:
         self.store = Store(physical, barrier, cache_bytes)
         self.router = Router()
         prefix = self.namespace.prefix
-        self.expiry = Expiry(self.store, prefix, {EXPIRY_KIND: self._expire_token})
+        self.expiry = Expiry(self.store, prefix, {EXPIRY_KIND: self._expire_token, **oidc.enders(self)})
         self.policies = PolicyStore(prefix, self.clock)
         self.passwords = PasswordPolicies(prefix)
         self.identity = IdentityStore(prefix, self.clock)

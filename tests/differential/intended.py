@@ -410,4 +410,23 @@ INTENDED = (
         aspect="error",
         theirs=".*invalid key size.*",
     ),
+    Intended(
+        "a provider says that it knows PKCE (RFC 8414), as Vault's does, and every grant that it answers",
+        r"(keys code_challenge_methods_supported|value grant_types_supported\[\])",
+        r".*GET identity/oidc/provider/.*",
+    ),
+    Intended(
+        "the words about a template that is no JSON, or has the directives of a policy, are each parser's own",
+        "error",
+        r"POST identity/oidc/(role|scope)/.*",
+        "error parsing template.*",
+        "error parsing template.*",
+    ),
+    Intended(
+        "a token that came in the wrong header is told so whatever its policies",
+        r"(header WWW-Authenticate|value error_description)",
+        r".*identity/oidc/provider/[^/]+/userinfo.*",
+        ".*must be sent as a Bearer token.*",
+        ".*permission denied.*",
+    ),
 )
