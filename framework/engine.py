@@ -83,6 +83,11 @@ class Engine:
     async def revoke(self, req: Request, lease: Lease) -> None:
         """Undo what a lease stands for; override where leases are given."""
 
+    async def login_role(self, req: Request, p: Any) -> str:
+        """The role that a login with the parameters ``p`` asks for, empty without one; override where logins have
+        roles, so that they can be limited role by role. No credential is to be verified for it."""
+        return ""
+
     async def renew_login(self, req: Request, auth: Auth) -> Auth:
         """What a token of this auth method is worth at its renewal, from what it was at its login (with the
         policies that the token has); override where logins are answered. Raises InvalidRequest to refuse."""

@@ -6,6 +6,7 @@ same thing, and every one of them is accepted here, once, for every engine.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -95,6 +96,16 @@ def _lower_name(raw: Any) -> str:
     if len(name) > _LONGEST_NAME:
         raise ValueError(f"a name has at most {_LONGEST_NAME} characters")
     return name
+
+
+def _number(raw: Any) -> float:
+    if isinstance(raw, str):
+        raw = float(raw.strip() or 0) if len(raw) <= 64 else math.nan
+    if isinstance(raw, bool) or not isinstance(raw, int | float):
+        raise ValueError(f"expected a number, got {type_name(raw)}")
+    if not math.isfinite(value := float(raw)):
+        raise ValueError("number is out of range")
+    return value
 
 
 def _int(raw: Any) -> int:
@@ -201,6 +212,7 @@ STRING = Wire("string", {"type": "string"}, _string, str)
 LOWER_NAME = Wire("string", {"type": "string"}, _lower_name, str)
 """A name in which case does not matter."""
 INT = Wire("int", {"type": "integer"}, _int, int)
+NUMBER = Wire("float", {"type": "number", "format": "float"}, _number, float)
 BOOL = Wire("bool", {"type": "boolean"}, parse_bool, bool)
 SECONDS = Wire("duration (sec)", {"type": "string", "format": "duration"}, _seconds, int)
 SIGNED_SECONDS = Wire(

@@ -27,6 +27,7 @@ from .identity.engine import IdentityEngine
 from .mounts import MountEntry
 from .node import Node
 from .pipeline import Pipeline
+from .quotas import Quotas
 from .request import CoreRequest, Incoming, UnderWay
 from .seal import GenerateRoot, Hooks, Rekey, SealCore, initialize, maintain
 from .sys import System
@@ -60,6 +61,7 @@ class Core:
         self._logins = self.metrics.timing("core.handle_login_request")
         self.node: Node | None = None
         self.cors = Cors()
+        self.quotas = Quotas()
         self.cluster = {"cluster_name": "", "cluster_id": ""}
         hooks = Hooks(
             on_unseal=self._open,
@@ -175,12 +177,14 @@ class Core:
         await node.store.run(self._record_version)
         raw = await node.store.get(CORS_KEY)
         self.cors = Cors.load(raw) if raw else Cors()
+        self.quotas = await Quotas.load(node.store)
         self._maintenance = asyncio.create_task(self._maintain(), name="barrier maintenance")
         self.node, self._pipeline = node, Pipeline(node)
         _log.info("unsealed; cluster %s", self.cluster["cluster_name"])
 
     async def _close(self) -> None:
         node, self.node, self._pipeline, self.cors = self.node, None, None, Cors()
+        self.quotas = Quotas()
         if self._maintenance is not None:
             self._maintenance.cancel()
             await asyncio.gather(self._maintenance, return_exceptions=True)

@@ -97,14 +97,16 @@ class Edge:
         request_id = request_id or new_request_id()
         request.protocol.request_id = request_id  # type: ignore[attr-defined]  # it is a Connection
         cors: dict[str, str] = {}
+        incoming: Incoming | None = None
         try:
             if (origin := request.headers.get("Origin")) is not None or request.method == "OPTIONS":
                 cors, preflight = self._cross_origin(request, origin)
                 if preflight:
                     return Answer(200, headers=cors)
-            incoming = await self._incoming(request, request_id)
-            if isinstance(incoming, Answer):
-                return incoming
+            arrived = await self._incoming(request, request_id)
+            if isinstance(arrived, Answer):
+                return arrived
+            incoming = arrived
             if self._opened and self._opens(incoming.op, incoming.path):
                 response = await self._core.handle_openly(incoming)
             else:
@@ -127,6 +129,8 @@ class Edge:
             answer = errors(500, [f"internal error: the server log has details under request id {request_id}"])
         if cors:
             answer.headers.update(cors)
+        if incoming is not None and incoming.answer_headers is not None:
+            answer.headers.update(incoming.answer_headers)
         if self._listener.custom_response_headers:
             answer.headers.update(self._listener.response_headers(answer.status))
         return answer

@@ -31,6 +31,7 @@ from ..framework.pathhelp import mount_help, path_help
 from ..framework.routes import Route
 from ..framework.wire import INT
 from ..storage.store import ATTEMPTS, PrefixView, Transaction
+from .limiting import admit
 from .logins import log_in
 from .mounts import Mount
 from .node import Node
@@ -75,6 +76,8 @@ class Pipeline:
 
     async def answer(self, incoming: Incoming) -> Response:
         """The response to a request; raises CaveauError."""
+        if self._node.core.quotas.limits_rates:
+            await admit(self._node.core.quotas, self._node, incoming)
         if incoming.op == "help":
             return await self._help(incoming)
         if incoming.op in _WRITES and incoming.path.endswith("/"):  # a folder, or a forgotten name?

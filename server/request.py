@@ -33,6 +33,7 @@ class Incoming:
     wrap_ttl: float | None = None
     remote_address: str = ""
     peer_certificate: bytes | None = None
+    answer_headers: Mapping[str, str] | None = None  # for its answer, an error too
     login: bool = False  # whether it turned out to be for a path of an auth method that needs no token
 
 

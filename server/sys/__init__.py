@@ -11,6 +11,7 @@ from .metrics import MetricsRoutes
 from .mounts import MountRoutes
 from .plugins import PluginRoutes
 from .policies import PolicyRoutes
+from .quotas import QuotaRoutes
 from .seal import SealRoutes
 from .tools import ToolRoutes
 from .wrapping import WrappingRoutes
@@ -26,6 +27,7 @@ class System(
     MountRoutes,
     PluginRoutes,
     PolicyRoutes,
+    QuotaRoutes,
     SealRoutes,
     ToolRoutes,
     WrappingRoutes,

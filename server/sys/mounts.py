@@ -209,6 +209,7 @@ class MountRoutes(SystemRoutes):
         purge = await req.node.disable(req.root, point, req.on_commit)
         if purge is None:
             return
+        self.core.quotas.follow(req.root, req.node.namespace.path, point, "", req.on_commit)
 
         async def finish() -> None:
             await purge()
@@ -341,6 +342,7 @@ class MountRoutes(SystemRoutes):
             raise InvalidRequest(f'path already in use at "{taken.point}"')
         entry = await req.node.stored_entry(req.root, mount)
         await req.node.replace(req.root, mount, replace(entry, path=relative), req.on_commit)
+        self.core.quotas.follow(req.root, req.node.namespace.path, source, target, req.on_commit)
         move = str(uuid.uuid4())
         req.on_commit(lambda: self._moved(move, source, target))
         return Response(
