@@ -21,10 +21,11 @@ from ..framework.metrics import Metrics
 from ..framework.storage import Physical
 from ..storage.barrier import Barrier
 from ..storage.seals import Seal
-from ..storage.store import Transaction
+from ..storage.store import Store, Transaction
 from .cors import Cors
 from .identity.engine import IdentityEngine
 from .mounts import MountEntry
+from .namespaces import Namespaces
 from .node import Node
 from .pipeline import Pipeline
 from .quotas import Quotas
@@ -59,7 +60,8 @@ class Core:
         self.metrics = Metrics()
         self._requests = self.metrics.timing("core.handle_request")
         self._logins = self.metrics.timing("core.handle_login_request")
-        self.node: Node | None = None
+        self.node: Node | None = None  # of the root namespace
+        self.namespaces: Namespaces | None = None
         self.cors = Cors()
         self.quotas = Quotas()
         self.cluster = {"cluster_name": "", "cluster_id": ""}
@@ -126,6 +128,8 @@ class Core:
         if self._pipeline is not None:
             began = perf_counter()
             try:
+                if incoming.namespace or self.namespaces:
+                    return await self.unsealed().namespaces.answer(incoming)
                 return await self._pipeline.answer(incoming)
             finally:
                 (self._logins if incoming.login else self._requests).observe(perf_counter() - began)
@@ -171,26 +175,27 @@ class Core:
 
     async def _open(self, barrier: Barrier) -> None:
         cache = 0 if self.config.disable_cache else self.config.cache_size * 128  # 16 MiB by default
-        node = Node(self, barrier, self.physical, cache)
-        await node.open()
+        namespaces = Namespaces(self, barrier, Store(self.physical, barrier, cache))
+        await namespaces.open()
+        node = namespaces.root
         self.cluster = await node.store.run(self._identify)
         await node.store.run(self._record_version)
         raw = await node.store.get(CORS_KEY)
         self.cors = Cors.load(raw) if raw else Cors()
         self.quotas = await Quotas.load(node.store)
         self._maintenance = asyncio.create_task(self._maintain(), name="barrier maintenance")
-        self.node, self._pipeline = node, Pipeline(node)
+        self.node, self.namespaces, self._pipeline = node, namespaces, namespaces.pipeline
         _log.info("unsealed; cluster %s", self.cluster["cluster_name"])
 
     async def _close(self) -> None:
-        node, self.node, self._pipeline, self.cors = self.node, None, None, Cors()
-        self.quotas = Quotas()
+        namespaces, self.node, self.namespaces, self._pipeline = self.namespaces, None, None, None
+        self.cors, self.quotas = Cors(), Quotas()
         if self._maintenance is not None:
             self._maintenance.cancel()
             await asyncio.gather(self._maintenance, return_exceptions=True)
             self._maintenance = None
-        if node is not None:
-            await node.close()
+        if namespaces is not None:
+            await namespaces.close()
             with contextlib.suppress(Unavailable):
                 await self.seal.barrier.store_encryptions()
             _log.info("sealed")

@@ -53,7 +53,6 @@ DEFAULT_MAX_BODY = 32 << 20  # bytes
 _SMALL = 16 << 10  # bytes: aiohttp never stops reading from a connection for them
 _FORM = "application/x-www-form-urlencoded"
 _MERGE_PATCH = "application/merge-patch+json"
-_ROOT_NAMESPACE = frozenset({"", "/", "root", "root/"})
 _INCONSISTENT = frozenset({"", "fail", "forward-active-node"})
 _CLOSABLE = {
     "disable_unauthed_rekey_endpoints": frozenset({"sys/rekey/init", "sys/rekey/update", "sys/rekey/verify"}),
@@ -185,8 +184,6 @@ class Edge:
             data = await self._body(request, method)
         elif request.can_read_body:
             await self._read(request)  # means nothing, and is not to be taken for the next request
-        if (namespace := headers.get("X-Vault-Namespace")) is not None and namespace not in _ROOT_NAMESPACE:
-            raise NotFound("namespace not found")
         token = headers.get("X-Vault-Token")
         if not token and (authorization := headers.get("Authorization")) is not None:
             scheme, _, credentials = authorization.partition(" ")
@@ -203,6 +200,7 @@ class Edge:
             None if wrap_ttl is None else _wrap_seconds(wrap_ttl),
             client_address(request, self._listener),
             client_certificate(request, self._listener),
+            namespace="" if (namespace := headers.get("X-Vault-Namespace")) is None else _namespace(namespace),
         )
 
     def _opens(self, op: str, path: str) -> bool:
@@ -355,6 +353,12 @@ def _read_flavour(data: dict[str, Any]) -> str:
         if wanted:
             return flag
     return "read"
+
+
+def _namespace(header: str) -> str:
+    """The path of a namespace with a slash at its end; "" for the root one."""
+    path = header.strip().strip("/")
+    return "" if path in ("", "root") else f"{path}/"
 
 
 def _wrap_seconds(text: str) -> float:

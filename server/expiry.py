@@ -26,6 +26,15 @@ def _key(prefix: str, when: float, kind: str, id_: str) -> str:
     return f"{prefix}sys/expire/{int(when * 1000):012x}/{kind}.{id_}"
 
 
+def add(view: View, prefix: str, when: float, kind: str, id_: str) -> None:
+    """Note that a thing of the namespace with this ``prefix`` ends at ``when`` (seconds since the epoch)."""
+    view.put(_key(prefix, when, kind, id_), b"", new=True)
+
+
+def remove(view: View, prefix: str, when: float, kind: str, id_: str) -> None:
+    view.delete(_key(prefix, when, kind, id_))
+
+
 class Expiry:
     """The index of one namespace (``prefix`` of its keys). ``enders``: what to do, by kind."""
 
@@ -36,10 +45,10 @@ class Expiry:
 
     def add(self, view: View, when: float, kind: str, id_: str) -> None:
         """Note that the thing ends at ``when`` (seconds since the epoch)."""
-        view.put(_key(self._prefix, when, kind, id_), b"", new=True)
+        add(view, self._prefix, when, kind, id_)
 
     def remove(self, view: View, when: float, kind: str, id_: str) -> None:
-        view.delete(_key(self._prefix, when, kind, id_))
+        remove(view, self._prefix, when, kind, id_)
 
     async def reap(self, now: float) -> int:
         """End what is due, at most some hundreds of things, each in its own transaction; how many were tried.

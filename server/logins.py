@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..framework import Auth, Request, Response
 from ..framework.errors import InvalidRequest
@@ -12,6 +12,9 @@ from .policies import RESERVED, normalise
 from .request import CoreRequest
 from .tokens import TokenEntry
 from .ttl import Lifetime, grant
+
+if TYPE_CHECKING:
+    from .node import Node
 
 
 async def log_in(req: CoreRequest, response: Response) -> None:
@@ -53,6 +56,7 @@ async def log_in(req: CoreRequest, response: Response) -> None:
         entity_id=entity_id,
         expire_time=now + life.ttl,
         internal=auth.internal if service else {},
+        namespace=node.namespace.token_id,
     )
     entry, text = await node.tokens.create(req.root, entry)
     response.auth = await auth_wire(req, entry, text)
@@ -69,12 +73,14 @@ def token_type(mount: str | None, method: str) -> str:
     return "batch" if mount == "default-batch" else "service"
 
 
-async def renewal(req: CoreRequest, entry: TokenEntry, increment: int, now: float) -> tuple[TokenEntry, Lifetime]:
+async def renewal(
+    req: CoreRequest, home: Node, entry: TokenEntry, increment: int, now: float
+) -> tuple[TokenEntry, Lifetime]:
     """Ask the auth method that gave a token how it may live on; raises InvalidRequest when it may not.
 
-    ``now``: seconds since the epoch.
+    ``home``: the node of the token's namespace. ``now``: seconds since the epoch.
     """
-    found = req.node.router.match(entry.path)
+    found = home.router.match(entry.path)
     if found is None:
         raise InvalidRequest("the auth method that gave this token is gone; it cannot be renewed")
     mount, path = found
@@ -93,8 +99,8 @@ async def renewal(req: CoreRequest, entry: TokenEntry, increment: int, now: floa
                    remote_address=req.remote_address, peer_certificate=req.peer_certificate)  # fmt: skip
     auth = await mount.engine.renew_login(call, auth)
     if entry.entity_id and auth.group_aliases is not None:
-        await req.node.identity.refresh_groups(req.root, mount.entry, entry.entity_id, auth.group_aliases)
-    default, maximum = req.node.ttls(mount.point)
+        await home.identity.refresh_groups(req.root, mount.entry, entry.entity_id, auth.group_aliases)
+    default, maximum = home.ttls(mount.point)
     life = grant(wanted=increment, default=auth.ttl or default, system_max=maximum, max_ttl=auth.max_ttl,
                  explicit_max=auth.explicit_max_ttl, period=auth.period,
                  start=entry.creation_time, now=now)  # fmt: skip
@@ -117,6 +123,11 @@ async def auth_wire(req: CoreRequest, entry: TokenEntry, text: str, ttl: int | N
         "mfa_requirement": None,
         "num_uses": max(entry.num_uses, 0),
     }
-    if entry.entity_id and (more := await req.node.identity.policies_in(req.root, entry.entity_id)):
+    if entry.entity_id and (more := await identity_policies(req, entry)):
         wire |= {"policies": sorted({*entry.policies, *more}), "identity_policies": more}
     return wire
+
+
+async def identity_policies(req: CoreRequest, entry: TokenEntry) -> tuple[str, ...]:
+    """What a token's entity and its groups, which are of the token's namespace, add to its policies."""
+    return await (await req.node.home(entry)).identity.policies_in(req.root, entry.entity_id)

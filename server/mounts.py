@@ -70,10 +70,12 @@ class MountEntry:
     @property
     def storage_prefix(self) -> str:
         """Where its data is, within its namespace."""
-        if self.type == "system":
+        if self.type in ("system", "ns_system"):
             return "sys/"
-        if self.type == "identity":
+        if self.type in ("identity", "ns_identity"):
             return "identity/"
+        if self.type in ("cubbyhole", "ns_cubbyhole"):
+            return "sys/cubbyhole/"
         return f"{'auth' if self.table == 'auth' else 'logical'}/{self.uuid}/"
 
     @property

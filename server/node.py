@@ -1,39 +1,37 @@
-"""The unsealed server: everything that needs the barrier, built at unseal and dropped at seal."""
+"""A namespace of the unsealed server: its mounts and policies, built at first use and dropped at seal."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..framework import Context, Engine, View
 from ..framework.clock import Clock
 from ..framework.errors import CaveauError, InvalidRequest, PermissionDenied
-from ..framework.storage import Physical, ReadView
-from ..storage.barrier import Barrier
-from ..storage.store import PrefixView, Store, Transaction
+from ..framework.storage import ReadView
+from ..storage.store import PrefixView, Transaction
 from . import plugins
 from .expiry import Expiry
 from .identity import IdentityStore, oidc
-from .layout import ROOT, Namespace
+from .layout import ROOT, Namespace, cubbyholes
 from .mounts import SINGLETONS, Mount, MountConfig, MountEntry, Router
 from .passwords import PasswordPolicies
 from .policies import PolicyStore
 from .policy import ACL, builtin
-from .tokens import EXPIRY_KIND, ROOT_PATH, TokenEntry, TokenStore
+from .tokens import EXPIRY_KIND, ROOT_PATH, TokenEntry
 
 if TYPE_CHECKING:
     from .core import Core
+    from .namespaces import Namespaces
 
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 OnCommit = Callable[[Callable[[], None]], None]
 _PURGE_BATCH = 500
-_REAP_SECONDS = 1.0
 _TIDY = "tidy tokens"
 
 ALIASES = {"generic": ("kv", {}), "kv-v1": ("kv", {"version": "1"}), "kv-v2": ("kv", {"version": "2"})}
@@ -62,81 +60,69 @@ class MountSystem:
 
 
 class Node:
-    """Store, mounts, tokens and policies of an unsealed server."""
+    """Mounts and policies of one namespace, and the store and tokens that all namespaces share."""
 
-    def __init__(self, core: Core, barrier: Barrier, physical: Physical, cache_bytes: int) -> None:
+    def __init__(self, core: Core, namespaces: Namespaces, namespace: Namespace) -> None:
         self.core = core
         self.clock: Clock = core.clock
-        self.barrier = barrier
-        self.namespace: Namespace = ROOT
-        self.store = Store(physical, barrier, cache_bytes)
+        self.namespaces = namespaces
+        self.namespace = namespace
+        self.store = namespaces.store
+        self.barrier = namespaces.barrier
+        self.tokens = namespaces.tokens
         self.router = Router()
-        prefix = self.namespace.prefix
+        prefix = namespace.prefix
         self.expiry = Expiry(self.store, prefix, {EXPIRY_KIND: self._expire_token, **oidc.enders(self)})
         self.policies = PolicyStore(prefix, self.clock)
         self.passwords = PasswordPolicies(prefix)
         self.identity = IdentityStore(prefix, self.clock)
-        self.tokens: TokenStore
-        self._reaper: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Load what is stored, and put in place what a new store, or an older one, lacks."""
-        prefix = self.namespace.prefix
-        salt = await self.store.run(self._salt)
-        self.tokens = TokenStore(prefix, salt, self.barrier, self.clock, self.expiry)
-        self.tokens.on_revoke.append(self._clear_cubbyholes)
-        await self.store.run(self._ensure_defaults)
+        await self.store.run(self.ensure_defaults)
         for entry in await self._entries(self.store):
             await self._restore(entry)
-        self._reaper = asyncio.create_task(self._reap_forever(), name="expiry")
 
     async def close(self) -> None:
         """Stop background work and let the engines go; requests in flight can commit nothing any more."""
-        tasks = [task for task in (self._reaper, *self._tasks) if task is not None]
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for mount in self.router:
             await _cleanup(mount)
-        self.store.close()
 
-    # What a new store gets
-
-    async def _salt(self, txn: Transaction) -> bytes:
-        key = f"{self.namespace.prefix}sys/token/salt"
-        salt = await txn.get(key)
-        if salt is None:
-            salt = secrets.token_bytes(32)
-            txn.put(key, salt)
-        return salt
-
-    async def _ensure_defaults(self, txn: Transaction) -> None:
+    async def ensure_defaults(self, txn: View) -> None:
+        """Put in place the policy and the mounts that every namespace has."""
         prefix = self.namespace.prefix
         if await txn.get(f"{prefix}sys/policy/default") is None:
             self.policies.put(txn, "default", builtin.DEFAULT)
+        kind = "" if self.namespace.id == ROOT.id else "ns_"
         present = {entry.point for entry in await self._entries(txn)}
         for entry in (
-            MountEntry.new("cubbyhole/", "cubbyhole", local=True, description="per-token private secret storage"),
+            MountEntry.new(
+                "cubbyhole/", f"{kind}cubbyhole", local=True, description="per-token private secret storage"
+            ),
             MountEntry.new(
                 "identity/",
-                "identity",
+                f"{kind}identity",
                 description="identity store",
                 config=MountConfig(passthrough_request_headers=("Authorization",)),
             ),
             MountEntry.new(
                 "sys/",
-                "system",
+                f"{kind}system",
                 seal_wrap=True,
                 description="system endpoints used for control, policy and debugging",
                 config=MountConfig(passthrough_request_headers=("Accept",)),
             ),
             MountEntry.new(
                 "token/",
-                "token",
+                f"{kind}token",
                 table="auth",
                 description="token based credentials",
-                config=MountConfig(token_type="default-service"),
+                config=MountConfig(token_type="default" if kind else "default-service"),
             ),
         ):
             if entry.point not in present:
@@ -151,12 +137,13 @@ class Node:
         """The mount of an entry, its engine made but not set up; raises InvalidRequest."""
         system = MountSystem(self, entry.point, self.storage_prefix(entry))
         context = Context(entry.point, entry.accessor, entry.uuid, entry.options or {}, self.clock, system)
-        if entry.type in self.core.own_engines:
-            engine: Engine = self.core.own_engines[entry.type](context)
+        type_ = entry.type.removeprefix("ns_")
+        if type_ in self.core.own_engines:
+            engine: Engine = self.core.own_engines[type_](context)
             version = plugins.OWN_VERSION
         else:
             kind = "auth" if entry.table == "auth" else "secret"
-            factory, version = await asyncio.to_thread(_plugin, kind, entry.type)
+            factory, version = await asyncio.to_thread(_plugin, kind, type_)
             engine = factory(context)
         return Mount(entry, engine, self.storage_prefix(entry), version=version)
 
@@ -195,6 +182,8 @@ class Node:
         """Add a mount; it is routed to once the transaction has committed. Raises InvalidRequest."""
         if (taken := await self.in_the_way(view, entry.point)) is not None:
             raise InvalidRequest(f"path is already in use at {taken.path}")
+        if (below := self.namespaces.child_at(self.namespace, entry.point)) is not None:
+            raise InvalidRequest(f"path is already in use by the namespace {below.path}")
         mount = await self.build(entry)
         view.put(self.namespace.prefix + entry.key, entry.dump())
         await mount.engine.setup(PrefixView(view, mount.prefix))
@@ -288,6 +277,12 @@ class Node:
             if not await self.store.run(step):
                 return
 
+    def storage(self, view: View, point: str) -> View:
+        """What the mount at exactly this point has stored."""
+        mount = self.router.get(point)
+        assert mount is not None
+        return PrefixView(view, mount.prefix)
+
     def ttls(self, point: str) -> tuple[int, int]:
         """Default and maximum lease TTL of a mount, in seconds."""
         mount = self.router.get(point)
@@ -297,10 +292,12 @@ class Node:
         return min(default, maximum), maximum
 
     async def acl(self, token: TokenEntry) -> ACL:
-        """What a token may do, by its own policies and by those of its entity.
+        """What a token may do, by its own policies and by those of its entity, both of its namespace.
 
-        Raises PermissionDenied when its entity is disabled or gone.
+        Paths are to be asked for as `below` gives them. Raises PermissionDenied when its entity is disabled or gone.
         """
+        if token.namespace != self.namespace.token_id:
+            return await (await self.home(token)).acl(token)
         if not token.entity_id:
             return await self.policies.acl(self.store, token.policies)
         profile = await self.identity.profile(self.store, token.entity_id)
@@ -310,15 +307,26 @@ class Node:
 
     # Tokens
 
+    async def home(self, token: TokenEntry) -> Node:
+        """The node of the token's namespace; raises PermissionDenied or NotFound when that is gone."""
+        return await self.namespaces.node(self.namespaces.of_token(token))
+
+    def below(self, token: TokenEntry, path: str) -> str:
+        """A path of this namespace as policies of the token's namespace name it."""
+        if token.namespace == self.namespace.token_id:
+            return path
+        return self.namespace.path.removeprefix(self.namespaces.of_token(token).path) + path
+
+    def reaches(self, token: TokenEntry) -> bool:
+        """Whether the token is of this namespace or of one above."""
+        return token.namespace in ("", self.namespace.token_id) or self.namespaces.of_token(token).holds(self.namespace)
+
+    def holds(self, token: TokenEntry) -> bool:
+        """Whether the token is of this namespace or of one below."""
+        return token.namespace == self.namespace.token_id or self.namespace.holds(self.namespaces.of_token(token))
+
     async def _expire_token(self, txn: Transaction, key: str) -> None:
         await self.tokens.expire(txn, key)
-
-    async def _clear_cubbyholes(self, view: View, tokens: Sequence[TokenEntry]) -> None:
-        mount = self.router.get("cubbyhole/")
-        assert mount is not None
-        for keys in [await leaves(view, f"{mount.prefix}{token.cubbyhole}/", 0) for token in tokens]:
-            for key in keys:
-                view.delete(key)
 
     def tidy_tokens(self) -> bool:
         """Remove in the background what is left of tokens that are gone; False when that is under way already."""
@@ -329,7 +337,7 @@ class Node:
 
     async def _tidy_tokens(self) -> None:
         try:
-            pointers = await self.tokens.tidy(self.store)
+            pointers = await self.tokens.tidy(self.store, self.namespace)
             cubbyholes = await self._tidy_cubbyholes()
         except Exception:
             _log.exception("tidying tokens failed")
@@ -337,12 +345,11 @@ class Node:
             _log.info("tidied tokens: %d pointers and %d cubbyholes led to none", pointers, cubbyholes)
 
     async def _tidy_cubbyholes(self) -> int:
-        mount = self.router.get("cubbyhole/")
-        assert mount is not None
         removed = 0
-        for area in await self.store.list(mount.prefix):
+        folder = cubbyholes(self.namespace)
+        for area in await self.store.list(folder):
             if await self.tokens.by_key(self.store, area.rstrip("/")) is None:
-                await self.clear(mount.prefix + area)
+                await self.clear(folder + area)
                 removed += 1
             await asyncio.sleep(0)
         return removed
@@ -359,15 +366,6 @@ class Node:
         )
         _, text = await self.store.run(lambda txn: self.tokens.create(txn, entry, text))
         return text
-
-    async def _reap_forever(self) -> None:
-        while True:
-            await asyncio.sleep(_REAP_SECONDS)
-            try:
-                while await self.expiry.reap(self.clock.time()):
-                    pass
-            except Exception:
-                _log.exception("expiry of tokens and leases failed; it is tried again")
 
 
 def _plugin(kind: str, name: str) -> tuple[Callable[[Context], Engine], str]:

@@ -64,11 +64,12 @@ class _Call:
 
 
 class Pipeline:
-    """Answers requests against one node."""
+    """Answers requests against one node. ``in_use``: requests under way by tokens with limited uses."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, in_use: Counter[str] | None = None) -> None:
         self._node = node
-        self._in_use: Counter[str] = Counter()  # requests under way by tokens with limited uses
+        self._home = node.namespace.token_id
+        self.in_use = Counter[str]() if in_use is None else in_use
         metrics = node.core.metrics
         self._lookups = metrics.timing("token.lookup")
         self._acls = metrics.timing("core.fetch_acl_and_token")
@@ -139,16 +140,16 @@ class Pipeline:
         Once the last is taken and every request that took one has ended, the token is revoked.
         """
         node, key = self._node, self._node.tokens.hash(incoming.token)
-        self._in_use[key] += 1
+        self.in_use[key] += 1
         try:
             token = await node.store.run(lambda txn: node.tokens.use(txn, key))
             if token is None:
                 raise PermissionDenied
             yield token
         finally:
-            self._in_use[key] -= 1
-            if not self._in_use[key]:
-                del self._in_use[key]
+            self.in_use[key] -= 1
+            if not self.in_use[key]:
+                del self.in_use[key]
                 with contextlib.suppress(Unavailable):  # spent it stays; the request is answered all the same
                     await node.store.run(lambda txn: node.tokens.end_spent(txn, key))
 
@@ -195,20 +196,23 @@ class Pipeline:
         if route.auth:
             if req.token is None:
                 raise PermissionDenied
-            if req.token.entity_id:
+            where = incoming.path
+            if req.token.entity_id or req.token.namespace != self._home:
                 req.acl = await node.acl(req.token)
+                where = node.below(req.token, where)
             else:
                 req.acl = await node.policies.acl(node.store, req.token.policies)
             self._acls.observe(perf_counter() - began)
+            req.acl_path = where
             if route.exists:
                 try:
                     params, warnings = engine.load(route, call.captures, req.data)
                     req.op = "update" if await getattr(engine, route.exists)(req, params) else "create"
                 except InvalidRequest:  # for those to know who might have done it right
-                    if any(req.acl.allow(op, incoming.path, data=incoming.data).allowed for op in _CREATE_OR_UPDATE):
+                    if any(req.acl.allow(op, where, data=incoming.data).allowed for op in _CREATE_OR_UPDATE):
                         raise
                     raise PermissionDenied(_DENIED) from None
-            decision = req.acl.allow(req.op, incoming.path, data=incoming.data, wrap_ttl=incoming.wrap_ttl)
+            decision = req.acl.allow(req.op, where, data=incoming.data, wrap_ttl=incoming.wrap_ttl)
             if not decision.allowed or (route.sudo and not decision.sudo):
                 raise PermissionDenied(_DENIED)
             if decision.pagination_limit and _unlimited(incoming.data.get("limit")):
@@ -229,7 +233,7 @@ class Pipeline:
         if type(response.auth) is Auth:
             await log_in(req, response)
         if decision is not None and decision.filter_path:
-            _filter_keys(req.permissions, decision.filter_path, incoming.path, response)
+            _filter_keys(req.permissions, decision.filter_path, req.acl_path, response)
         if warnings and answer is not None:
             response.warnings = [*warnings, *response.warnings]
         if incoming.wrap_ttl and can_wrap(response):
@@ -243,7 +247,11 @@ class Pipeline:
 
     async def _token(self, view: View, incoming: Incoming) -> TokenEntry | None:
         token = await self._node.tokens.lookup(view, incoming.token)
-        if token is not None and token.bound_cidrs and not token.allows_address(incoming.remote_address):
+        if token is None:
+            return None
+        if token.bound_cidrs and not token.allows_address(incoming.remote_address):
+            return None
+        if token.namespace != self._home and not self._node.reaches(token):
             return None
         return token
 
@@ -254,7 +262,9 @@ class Pipeline:
         if token is None:
             return PermissionDenied()
         acl = await node.acl(token)
-        decision = acl.allow(incoming.op, incoming.path, data=incoming.data, wrap_ttl=incoming.wrap_ttl)
+        decision = acl.allow(
+            incoming.op, node.below(token, incoming.path), data=incoming.data, wrap_ttl=incoming.wrap_ttl
+        )
         return problem if decision.allowed else PermissionDenied(_DENIED)
 
     async def _spend(self, incoming: Incoming) -> TokenEntry | None:

@@ -21,7 +21,9 @@ AfterCommit = Callable[[], Awaitable[None]]
 class Incoming:
     """One HTTP request, freed of HTTP. ``op``: read, update, patch, delete, list, scan, header (HEAD), help.
 
-    ``path``: below ``/v1/``, decoded. ``wrap_ttl``: seconds, None without the header.
+    ``path``: below ``/v1/``, decoded. ``namespace``: from its header; once the request has been taken up, the path
+    ("" for root, else with a slash at its end) of the namespace in which ``path`` is. ``wrap_ttl``:
+    seconds, None without the header.
     """
 
     id: str
@@ -35,6 +37,7 @@ class Incoming:
     peer_certificate: bytes | None = None
     answer_headers: Mapping[str, str] | None = None  # for its answer, an error too
     login: bool = False  # whether it turned out to be for a path of an auth method that needs no token
+    namespace: str = ""
 
 
 class UnderWay(NamedTuple):
@@ -51,7 +54,8 @@ class UnderWay(NamedTuple):
 class CoreRequest(Request):
     """What the server's own engines (``sys``, ``auth/token``) get on top of a plain request.
 
-    ``root``: the whole store, in the same transaction as ``storage``.
+    ``root``: the whole store, in the same transaction as ``storage``. ``acl_path``: the path of the request as the
+    policies of its token name it.
     """
 
     incoming: Incoming = None  # type: ignore[assignment]
@@ -60,6 +64,7 @@ class CoreRequest(Request):
     root: View = None  # type: ignore[assignment]
     token: TokenEntry | None = None
     acl: ACL | None = None
+    acl_path: str = ""
     after_commit: list[AfterCommit] = None  # type: ignore[assignment]  # of requests that write
     on_commit: Callable[[Callable[[], None]], None] = lambda callback: None
 

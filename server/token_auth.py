@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Annotated, Any
 
 from ..framework import Field, NoParams, Params, Response, list_, read, update
@@ -12,7 +12,7 @@ from ..framework.cidr import shown_cidrs
 from ..framework.clock import rfc3339
 from ..framework.errors import InvalidRequest, MultipleErrors, PermissionDenied
 from ..framework.wire import PAIRS, SECONDS, STRINGS, Wire, parse_duration
-from .logins import auth_wire, renewal
+from .logins import auth_wire, identity_policies, renewal
 from .policies import RESERVED, normalise
 from .request import CoreRequest
 from .token_roles import Role, TokenRoles, lesser, matches
@@ -100,20 +100,32 @@ class TokenAuth(TokenRoles):
 
     async def _create(self, req: CoreRequest, p: CreateParams, role: Role | None, *, orphan: bool) -> Response:
         parent, now = req.caller, self.clock.time()
+        namespace = req.node.namespace
         if parent.type == "batch":
             raise InvalidRequest("batch tokens cannot create more tokens")
         if parent.num_uses:
             raise InvalidRequest("restricted use token cannot generate child tokens")
-        sudo = req.permissions.allow("update", req.incoming.path, data=req.data).sudo
+        sudo = req.permissions.allow("update", req.acl_path, data=req.data).sudo
         if p.num_uses < 0:
             raise InvalidRequest("number of uses cannot be negative")
         if p.id:
             _check_id(p.id, sudo)
+            if namespace.token_id:
+                raise InvalidRequest("token IDs can only be manually specified in the root namespace")
+        giver = parent
+        if parent.namespace != namespace.token_id:
+            if not sudo:
+                raise InvalidRequest(
+                    "root or sudo privileges required to directly generate a token in a child namespace"
+                )
+            if "root" in normalise(p.policies, default=False):
+                raise InvalidRequest("root tokens may not be created from a parent namespace")
+            giver = replace(parent, policies=("default",), entity_id="")  # the others mean something else here
         if p.no_parent and role is None:  # a role says itself whether its tokens are orphans
             if not sudo:
                 raise InvalidRequest("root or sudo privileges required to create orphan token")
             orphan = True
-        entity_id = "" if orphan else parent.entity_id
+        entity_id = "" if orphan else giver.entity_id
         if p.entity_alias:
             entity_id = await _entity_of(req, p.entity_alias, role)
         kind = _kind(p, role)
@@ -137,7 +149,7 @@ class TokenAuth(TokenRoles):
             explicit_max = lesser(explicit_max, role.token_explicit_max_ttl)
             period = lesser(period, role.token_period)
             num_uses = lesser(num_uses, role.token_num_uses)
-        policies = _policies(p, role, parent, sudo)
+        policies = _policies(p, role, giver, sudo)
         if kind == "batch":
             if "root" in policies:
                 raise InvalidRequest("batch tokens cannot be root tokens")
@@ -168,6 +180,7 @@ class TokenAuth(TokenRoles):
             bound_cidrs=role.token_bound_cidrs if role and "root" not in policies else (),
             role=role.name if role else "",
             entity_id=entity_id,
+            namespace=namespace.token_id,
             expire_time=now + ttl if ttl else 0.0,
         )
         entry, text = await req.node.tokens.create(req.root, entry, p.id)
@@ -183,7 +196,7 @@ class TokenAuth(TokenRoles):
     async def lookup(self, req: CoreRequest, p: TokenParams) -> dict[str, Any]:
         """Look up a token and its properties."""
         text = p.token or req.incoming.token
-        entry = req.token if text == req.incoming.token else await req.node.tokens.lookup(req.root, text)
+        entry = req.token if text == req.incoming.token else await _held(req, text)
         if entry is None:
             raise PermissionDenied("bad token")
         return await self._describe(req, entry, text)
@@ -202,7 +215,7 @@ class TokenAuth(TokenRoles):
     @list_("accessors", sudo=True)
     async def list_accessors(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
         """List the accessors of all tokens, by which they can be looked up and revoked."""
-        return {"keys": await req.node.tokens.accessors(req.root)}
+        return {"keys": await req.node.tokens.accessors(req.root, req.node.namespace)}
 
     async def _describe(self, req: CoreRequest, entry: TokenEntry, text: str) -> dict[str, Any]:
         now = self.clock.time()
@@ -233,9 +246,11 @@ class TokenAuth(TokenRoles):
             shown["period"] = entry.period
         if entry.role:
             shown["role"] = entry.role
+        if entry.namespace:
+            shown["namespace_path"] = req.node.namespaces.of_token(entry).path
         if entry.bound_cidrs:
             shown["bound_cidrs"] = shown_cidrs(entry.bound_cidrs)
-        if entry.entity_id and (more := await req.node.identity.policies_in(req.root, entry.entity_id)):
+        if entry.entity_id and (more := await identity_policies(req, entry)):
             shown |= {"identity_policies": more, "external_namespace_policies": {}}
         return shown
 
@@ -246,7 +261,7 @@ class TokenAuth(TokenRoles):
         """Renew a token: give it a new end."""
         if not p.token:
             raise InvalidRequest("missing token ID")
-        return await self._renew(req, await req.node.tokens.lookup(req.root, p.token), p.token, p.increment)
+        return await self._renew(req, await _held(req, p.token), p.token, p.increment)
 
     @update("renew-self")
     async def renew_self(self, req: CoreRequest, p: RenewParams) -> Response:
@@ -270,17 +285,18 @@ class TokenAuth(TokenRoles):
         if not entry.renewable:
             raise InvalidRequest("lease is not renewable")
         period, explicit_max = entry.period, entry.explicit_max_ttl
+        home = await req.node.home(entry)
         if entry.role:
-            role = await self.role(req.storage, entry.role)
+            role = await self.role(home.storage(req.root, "auth/token/"), entry.role)
             if role is None:
                 raise InvalidRequest(f'original token role "{entry.role}" could not be found, not renewing')
             period = lesser(period, role.token_period)
             explicit_max = lesser(explicit_max, role.token_explicit_max_ttl)
         now = self.clock.time()
         if not entry.path.startswith("auth/token/"):
-            entry, life = await renewal(req, entry, increment, now)
+            entry, life = await renewal(req, home, entry, increment, now)
         else:
-            _, maximum = req.node.ttls("auth/token/")
+            _, maximum = home.ttls("auth/token/")
             life = grant(wanted=increment, default=entry.granted, system_max=maximum,
                          explicit_max=explicit_max, period=period, start=entry.creation_time, now=now)  # fmt: skip
         if life.ttl <= 0:
@@ -296,7 +312,8 @@ class TokenAuth(TokenRoles):
         if not p.token:
             raise InvalidRequest("missing token ID")
         _refuse_batch(p.token)
-        await req.node.tokens.revoke(req.root, req.node.tokens.hash(p.token))
+        if (entry := await _held(req, p.token, live=False)) is not None:
+            await req.node.tokens.revoke(req.root, entry.key)
 
     @update("revoke-self")
     async def revoke_self(self, req: CoreRequest, p: NoParams) -> None:
@@ -310,7 +327,7 @@ class TokenAuth(TokenRoles):
         if not p.accessor:
             raise InvalidRequest(MultipleErrors("missing accessor").args[0])
         entry = await req.node.tokens.by_accessor(req.root, p.accessor)
-        if entry is None:
+        if entry is None or not req.node.holds(entry):
             return Response(warnings=["No token found with this accessor"])
         await req.node.tokens.revoke(req.root, entry.key)
         return None
@@ -320,11 +337,11 @@ class TokenAuth(TokenRoles):
         """Revoke a token and make orphans of its children. Needs sudo."""
         if not p.token:
             raise InvalidRequest("missing token ID")
-        if not req.permissions.allow("update", req.incoming.path, data=req.data).sudo:
+        if not req.permissions.allow("update", req.acl_path, data=req.data).sudo:
             raise InvalidRequest("root or sudo privileges required to revoke and orphan")
         _refuse_batch(p.token)
-        tokens = req.node.tokens
-        if not await tokens.revoke(req.root, tokens.hash(p.token), spare_children=True):
+        entry = await _held(req, p.token, live=False)
+        if entry is None or not await req.node.tokens.revoke(req.root, entry.key, spare_children=True):
             raise InvalidRequest("token to revoke not found")
 
     @update("tidy", writes=False)
@@ -344,9 +361,16 @@ class TokenAuth(TokenRoles):
         if not p.accessor:
             raise MultipleErrors("missing accessor")
         entry = await req.node.tokens.by_accessor(req.root, p.accessor)
-        if entry is None:
+        if entry is None or not req.node.holds(entry):
             raise MultipleErrors("invalid accessor")
         return entry
+
+
+async def _held(req: CoreRequest, text: str, *, live: bool = True) -> TokenEntry | None:
+    """The token of this text, if it is of the request's namespace or of one below; only a ``live`` one."""
+    tokens = req.node.tokens
+    entry = await (tokens.lookup(req.root, text) if live else tokens.by_key(req.root, tokens.hash(text)))
+    return entry if entry is not None and req.node.holds(entry) else None
 
 
 def _seconds(p: CreateParams, name: str) -> int:

@@ -1,8 +1,11 @@
 """Tokens: what is kept of them, how they are found, used, renewed and revoked.
 
 A token's text is never stored. Its entry is at ``sys/token/id/<hash>``, the hash keyed with a salt of the
-namespace; ``accessor/``, ``parent/`` and the expiry index point to it by that hash. A batch token is its own
+server; ``accessor/``, ``parent/`` and the expiry index point to it by that hash. A batch token is its own
 entry, encrypted by the barrier, and nothing of it is stored.
+
+The text of a token, its accessor and their hashes end in ``.<id>`` of its namespace, below whose keys all of it
+lies; those of the root namespace have no such end. A namespace that does not exist has no tokens.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ from ..framework.errors import CaveauError, InvalidRequest
 from ..framework.memo import Memo
 from ..framework.storage import ReadView, View
 from ..storage.store import Store, Transaction
-from .expiry import Expiry
+from . import expiry
+from .layout import ROOT, Namespace, prefix_of
 
 SERVICE_PREFIX, BATCH_PREFIX = "hvs.", "hvb."
 ROOT_POLICY = "root"
@@ -36,6 +40,7 @@ _ALPHABET = string.ascii_letters + string.digits
 _ID_LENGTH = 24
 _BREATH = 200  # tokens walked between letting other requests run
 _BATCH_KEY = "sys/token/batch"  # associated data of batch tokens
+_SHORTEST = len(SERVICE_PREFIX)  # before the dot of a namespace's id
 
 
 def random_id(length: int = _ID_LENGTH) -> str:
@@ -66,7 +71,7 @@ class TokenEntry:
     entity_id: str = ""
     expire_time: float = 0.0
     last_renewal: float = 0.0
-    namespace: str = ""
+    namespace: str = ""  # id; empty for the root namespace
     internal: Mapping[str, Any] = field(default_factory=dict)  # what the auth method that gave it has to know
 
     @property
@@ -111,39 +116,46 @@ Cleanup = Callable[[View, Sequence[TokenEntry]], Awaitable[None]]
 
 
 class TokenStore:
-    """The tokens of one namespace; ``prefix`` is that of its storage keys."""
+    """The tokens of all namespaces. ``namespaces``: those but the root one, by id; it changes as they do."""
 
-    def __init__(self, prefix: str, salt: bytes, cipher: Cipher, clock: Clock, expiry: Expiry) -> None:
-        self._id = f"{prefix}sys/token/id/"
-        self._accessor = f"{prefix}sys/token/accessor/"
-        self._parent = f"{prefix}sys/token/parent/"
+    def __init__(self, salt: bytes, cipher: Cipher, clock: Clock, namespaces: Mapping[str, Namespace]) -> None:
+        self._root_id = _place(ROOT.prefix, "id")
         self._salt = salt
         self._cipher = cipher
         self._clock = clock
-        self._expiry = expiry
+        self._namespaces = namespaces
         self._decoded = Memo(TokenEntry.load)
         self.on_revoke: list[Cleanup] = []
 
     def hash(self, text: str) -> str:
-        """The storage key of a token or accessor: keyed BLAKE2b (RFC 7693), 160 bits, hex."""
-        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), key=self._salt, digest_size=20).hexdigest()
+        """The key of a token or accessor: keyed BLAKE2b (RFC 7693), 160 bits, hex; and ``.<id>`` of its namespace."""
+        hashed = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), key=self._salt, digest_size=20).hexdigest()
+        return f"{hashed}.{id_}" if self._namespaces and (id_ := self.namespace_of(text)) else hashed
+
+    def namespace_of(self, text: str) -> str:
+        """Id of the namespace that a token's or accessor's text names; ``""`` for the root one."""
+        dot = text.rfind(".")
+        return text[dot + 1 :] if dot >= _SHORTEST and text[dot + 1 :] in self._namespaces else ""
+
+    def _at(self, kind: str, key: str) -> str:
+        return _place(prefix_of(key), kind) + key
 
     async def lookup(self, view: ReadView, text: str) -> TokenEntry | None:
         """The live token of this text; None when there is none, or its time or its uses are over."""
         if text.startswith(BATCH_PREFIX):
             return await self._open_batch(view, text)
         key = self.hash(text)
-        raw = await view.get(self._id + key)
+        raw = await view.get(self._at("id", key) if self._namespaces else self._root_id + key)
         return None if raw is None else self._live(self._decoded(key, raw))
 
     async def by_key(self, view: ReadView, key: str) -> TokenEntry | None:
         """The token of this hash, expired or not."""
-        raw = await view.get(self._id + key)
+        raw = await view.get(self._at("id", key))
         return None if raw is None else self._decoded(key, raw)
 
     async def by_accessor(self, view: ReadView, accessor: str) -> TokenEntry | None:
         """The live token of this accessor."""
-        raw = await view.get(self._accessor + self.hash(accessor))
+        raw = await view.get(self._at("accessor", self.hash(accessor)))
         if raw is None:
             return None
         return self._live(await self.by_key(view, orjson.loads(raw)["key"]))
@@ -153,11 +165,12 @@ class TokenStore:
             return None
         return entry
 
-    async def accessors(self, view: ReadView) -> list[str]:
-        """Accessors of every stored token."""
+    async def accessors(self, view: ReadView, namespace: Namespace) -> list[str]:
+        """Accessors of every stored token of a namespace."""
         found = []
-        for name in await view.list(self._accessor):
-            raw = await view.get(self._accessor + name)
+        folder = _place(namespace.prefix, "accessor")
+        for name in await view.list(folder):
+            raw = await view.get(folder + name)
             if raw is not None:
                 found.append(orjson.loads(raw)["accessor"])
         return found
@@ -168,30 +181,32 @@ class TokenStore:
         The expiry index is written here too. A batch token is only encoded. Raises InvalidRequest when
         the text is taken.
         """
+        end = f".{entry.namespace}" if entry.namespace else ""
         if entry.type == "batch":
-            return entry, self._seal_batch(entry)
-        text = text or SERVICE_PREFIX + random_id()
+            return entry, self._seal_batch(entry) + end
+        text = text or SERVICE_PREFIX + random_id() + end
         key = self.hash(text)
-        if await view.get(self._id + key) is not None:
+        if await view.get(self._at("id", key)) is not None:
             raise InvalidRequest("cannot create a token with a duplicate ID")
-        entry = replace(entry, key=key, accessor=entry.accessor or random_id())
+        entry = replace(entry, key=key, accessor=entry.accessor or random_id() + end)
         self._put(view, entry)
         pointer = orjson.dumps({"accessor": entry.accessor, "key": key})
-        view.put(self._accessor + self.hash(entry.accessor), pointer, new=True)
+        view.put(self._at("accessor", self.hash(entry.accessor)), pointer, new=True)
         if entry.parent:
-            view.put(f"{self._parent}{entry.parent}/{key}", b"", new=True)
+            view.put(f"{self._at('parent', entry.parent)}/{key}", b"", new=True)
         if entry.expire_time:
-            self._expiry.add(view, entry.expire_time, EXPIRY_KIND, key)
+            expiry.add(view, prefix_of(key), entry.expire_time, EXPIRY_KIND, key)
         return entry, text
 
     def _put(self, view: View, entry: TokenEntry) -> None:
-        view.put(self._id + entry.key, entry.dump())
+        view.put(self._at("id", entry.key), entry.dump())
 
     def extend(self, view: View, entry: TokenEntry, ttl: int, now: float) -> TokenEntry:
         """Give a token a new end, ``ttl`` seconds from ``now``."""
-        self._expiry.remove(view, entry.expire_time, EXPIRY_KIND, entry.key)
+        prefix = prefix_of(entry.key)
+        expiry.remove(view, prefix, entry.expire_time, EXPIRY_KIND, entry.key)
         renewed = replace(entry, expire_time=now + ttl, last_renewal=now)
-        self._expiry.add(view, renewed.expire_time, EXPIRY_KIND, entry.key)
+        expiry.add(view, prefix, renewed.expire_time, EXPIRY_KIND, entry.key)
         self._put(view, renewed)
         return renewed
 
@@ -225,8 +240,9 @@ class TokenStore:
         for number, entry in enumerate(doomed):  # grows while it is walked: a tree may be deeper than Python's stack
             if number % _BREATH == _BREATH - 1:
                 await asyncio.sleep(0)  # others want to be served too
-            for child in await view.list(f"{self._parent}{entry.key}/"):
-                pointers.append(f"{self._parent}{entry.key}/{child}")
+            folder = f"{self._at('parent', entry.key)}/"
+            for child in await view.list(folder):
+                pointers.append(folder + child)
                 below = await self.by_key(view, child)
                 if below is not None:
                     (spared if spare_children else doomed).append(below)
@@ -241,12 +257,12 @@ class TokenStore:
         return True
 
     def _remove(self, view: View, entry: TokenEntry) -> None:
-        view.delete(self._id + entry.key)
-        view.delete(self._accessor + self.hash(entry.accessor))
+        view.delete(self._at("id", entry.key))
+        view.delete(self._at("accessor", self.hash(entry.accessor)))
         if entry.parent:
-            view.delete(f"{self._parent}{entry.parent}/{entry.key}")
+            view.delete(f"{self._at('parent', entry.parent)}/{entry.key}")
         if entry.expire_time:
-            self._expiry.remove(view, entry.expire_time, EXPIRY_KIND, entry.key)
+            expiry.remove(view, prefix_of(entry.key), entry.expire_time, EXPIRY_KIND, entry.key)
 
     async def expire(self, view: View, key: str) -> None:
         """End a token whose time has come; one that was renewed meanwhile lives on."""
@@ -254,16 +270,17 @@ class TokenStore:
         if entry is not None and entry.expire_time and entry.expire_time <= self._clock.time():
             await self.revoke(view, key)
 
-    async def tidy(self, store: Store) -> int:
-        """Remove pointers to tokens that are gone, each in a transaction of its own; how many there were."""
+    async def tidy(self, store: Store, namespace: Namespace) -> int:
+        """Remove a namespace's pointers to tokens that are gone, each in a transaction of its own; how many."""
         removed = 0
-        for name in await store.list(self._accessor):
-            raw = await store.get(self._accessor + name)
+        accessors, parents = _place(namespace.prefix, "accessor"), _place(namespace.prefix, "parent")
+        for name in await store.list(accessors):
+            raw = await store.get(accessors + name)
             if raw is not None:
-                removed += await self._forget(store, self._accessor + name, orjson.loads(raw)["key"])
-        for folder in await store.list(self._parent):
-            for child in await store.list(self._parent + folder):
-                removed += await self._forget(store, self._parent + folder + child, child)
+                removed += await self._forget(store, accessors + name, orjson.loads(raw)["key"])
+        for folder in await store.list(parents):
+            for child in await store.list(parents + folder):
+                removed += await self._forget(store, parents + folder + child, child)
         return removed
 
     async def _forget(self, store: Store, pointer: str, key: str) -> bool:
@@ -283,12 +300,18 @@ class TokenStore:
         return BATCH_PREFIX + base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
     async def _open_batch(self, view: ReadView, text: str) -> TokenEntry | None:
-        body = text.removeprefix(BATCH_PREFIX)
+        body, _, namespace = text.removeprefix(BATCH_PREFIX).partition(".")
         try:
             sealed = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
             entry = TokenEntry.load("", self._cipher.decrypt(_BATCH_KEY, sealed))
         except (binascii.Error, ValueError, CaveauError):
             return None
+        if entry.namespace != namespace or (namespace and namespace not in self._namespaces):
+            return None
         if entry.parent and self._live(await self.by_key(view, entry.parent)) is None:
             return None
         return self._live(entry)
+
+
+def _place(prefix: str, kind: str) -> str:
+    return f"{prefix}sys/token/{kind}/"

@@ -16,6 +16,7 @@ from ..framework.errors import InvalidRequest, PermissionDenied
 from ..framework.messages import WrapInfo
 from ..framework.storage import ReadView
 from .envelope import envelope, is_empty
+from .layout import cubbyhole
 from .tokens import TokenEntry
 
 if TYPE_CHECKING:
@@ -48,10 +49,10 @@ async def wrap(node: Node, view: View, response: Response, path: str, ttl: float
     accessor = response.auth["accessor"] if response.auth else response.accessor
     text = jsontext.dumps(envelope(response, request_id)).decode()
     kept = Wrapped(text, path, node.clock.time(), max(1, int(ttl)), accessor)
-    return await _keep(node, view, kept)
+    return await _keep(node, view, kept, node.namespace.token_id)
 
 
-async def _keep(node: Node, view: View, kept: Wrapped) -> Response:
+async def _keep(node: Node, view: View, kept: Wrapped, namespace: str) -> Response:
     ttl = min(kept.creation_ttl, node.ttls("auth/token/")[1])
     entry = TokenEntry(
         accessor="",
@@ -63,9 +64,10 @@ async def _keep(node: Node, view: View, kept: Wrapped) -> Response:
         creation_ttl=ttl,
         explicit_max_ttl=ttl,
         expire_time=kept.creation_time + ttl,
+        namespace=namespace,
     )
     entry, token = await node.tokens.create(view, entry)
-    view.put(_key(node, entry.key), orjson.dumps(kept))
+    view.put(_key(entry.key), orjson.dumps(kept))
     info = WrapInfo(token, entry.accessor, ttl, kept.creation_time, kept.creation_path, kept.wrapped_accessor)
     return Response(wrap_info=info)
 
@@ -75,7 +77,7 @@ async def look_up(node: Node, view: ReadView, token: str) -> tuple[TokenEntry, W
     entry = await node.tokens.lookup(view, token)
     if entry is None or entry.policies != (WRAPPING_POLICY,):
         raise InvalidRequest(_INVALID)
-    return entry, await contents(node, view, entry)
+    return entry, await contents(view, entry)
 
 
 async def check(node: Node, incoming: Incoming) -> None:
@@ -91,9 +93,9 @@ async def check(node: Node, incoming: Incoming) -> None:
         await look_up(node, node.store, token)
 
 
-async def contents(node: Node, view: ReadView, entry: TokenEntry) -> Wrapped:
+async def contents(view: ReadView, entry: TokenEntry) -> Wrapped:
     """What a wrapping token keeps; raises InvalidRequest."""
-    raw = await view.get(_key(node, entry.key))
+    raw = await view.get(_key(entry.key))
     if raw is None:
         raise InvalidRequest(_INVALID)
     return Wrapped(**orjson.loads(raw))
@@ -104,7 +106,7 @@ async def rewrap(node: Node, view: View, token: str) -> Response:
     entry, kept = await look_up(node, view, token)
     await node.tokens.revoke(view, entry.key)
     fresh = Wrapped(kept.response, kept.creation_path, node.clock.time(), kept.creation_ttl, kept.wrapped_accessor)
-    return await _keep(node, view, fresh)
+    return await _keep(node, view, fresh, entry.namespace)
 
 
 def unwrapped(kept: Wrapped, request_id: str) -> Response:
@@ -113,7 +115,5 @@ def unwrapped(kept: Wrapped, request_id: str) -> Response:
     return Response(data=answer | {"request_id": request_id}, bare=True)
 
 
-def _key(node: Node, token_key: str) -> str:
-    cubbyhole = node.router.get("cubbyhole/")
-    assert cubbyhole is not None
-    return f"{cubbyhole.prefix}{token_key}/response"
+def _key(token_key: str) -> str:
+    return f"{cubbyhole(token_key)}response"

@@ -33,7 +33,7 @@ class CapabilityRoutes(SystemRoutes):
         if not p.token:
             raise MultipleErrors("no token found")
         token = await req.node.tokens.lookup(req.root, p.token)
-        if token is None:
+        if token is None or not (req.node.holds(token) or req.node.reaches(token)):
             raise MultipleErrors("invalid token")
         return await self._answer(req, token, p)
 
@@ -48,7 +48,7 @@ class CapabilityRoutes(SystemRoutes):
         if not p.accessor:
             raise InvalidRequest("missing accessor")
         token = await req.node.tokens.by_accessor(req.root, p.accessor)
-        if token is None:
+        if token is None or not req.node.holds(token):
             raise MultipleErrors("invalid accessor")
         return await self._answer(req, token, p)
 
@@ -56,7 +56,11 @@ class CapabilityRoutes(SystemRoutes):
         if not p.paths:
             raise InvalidRequest("paths must be supplied")
         acl = await req.node.acl(token)
-        found = {path: acl.capabilities(path) for path in p.paths}
+        here, home = req.node.namespace.path, req.node.namespaces.of_token(token).path
+        found = {
+            path: acl.capabilities(full.removeprefix(home)) if (full := here + path).startswith(home) else ["deny"]
+            for path in p.paths
+        }
         if len(p.paths) == 1:
             found["capabilities"] = found[p.paths[0]]
         return Response(data=found, flat=True)

@@ -78,7 +78,7 @@ class InternalRoutes(SystemRoutes):
 
     async def _reaches(self, req: CoreRequest, token: TokenEntry, mount: Mount) -> bool:
         acl = await req.node.acl(token)
-        return acl.grants_under(mount.point)
+        return acl.grants_under(req.node.below(token, mount.point))
 
 
 def _caller(req: CoreRequest) -> TokenEntry | None:

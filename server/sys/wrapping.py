@@ -48,7 +48,7 @@ class WrappingRoutes(SystemRoutes):
         if token == req.incoming.token:  # its one use has been counted; it is revoked after this request
             if req.caller.policies != (wrapping.WRAPPING_POLICY,):
                 raise InvalidRequest("wrapping token is not valid or does not exist")
-            return wrapping.unwrapped(await wrapping.contents(req.node, req.root, req.caller), req.id)
+            return wrapping.unwrapped(await wrapping.contents(req.root, req.caller), req.id)
         entry, kept = await wrapping.look_up(req.node, req.root, token)
         await req.node.tokens.revoke(req.root, entry.key)
         return wrapping.unwrapped(kept, req.id)

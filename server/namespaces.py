@@ -1,0 +1,362 @@
+"""The namespaces of an unsealed server: which there are, which of them a request goes to, and their end.
+
+All share one store and one token store. The records of all are in memory; the mounts and policies of one are
+loaded when it is first used, so that a thousand namespaces start as fast as one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from ..framework import Response, View
+from ..framework.errors import InvalidRequest, NotFound, PermissionDenied, Unavailable
+from ..storage.barrier import Barrier
+from ..storage.store import Store, Transaction
+from .layout import NAMESPACES, ROOT, Namespace, cubbyhole, cubbyholes
+from .node import Node, OnCommit, leaves
+from .pipeline import Pipeline
+from .tokens import TokenEntry, TokenStore, random_id
+from .wrapping import PICK_UPS
+
+if TYPE_CHECKING:
+    from .core import Core
+    from .request import Incoming
+
+_log = logging.getLogger(__name__)
+_REAP_SECONDS = 1.0
+_LOOKED_AT = 100  # namespaces whose ends are looked for each time
+_PURGE_BATCH = 500
+_ID_LENGTH = 6
+_UNLOCK = "sys/namespaces/api-lock/unlock"
+_BY_WRAPPING_TOKEN = PICK_UPS | {"sys/wrapping/lookup"}
+_UNAVAILABLE = tuple(
+    f"sys/{name}"
+    for name in (
+        "generate-root", "health", "in-flight-req", "init", "key-status", "metrics", "pprof", "raw", "rekey", "rotate",
+        "seal", "step-down", "storage/raft", "unseal",
+    )
+)  # fmt: skip
+_ROOT_ONLY = tuple(
+    f"sys/{name}"
+    for name in (
+        "audit", "audit-hash", "config", "host-info", "internal/counters", "internal/inspect", "loggers", "monitor",
+        "quotas",
+    )
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Open:
+    """A namespace in use. ``idle`` is set whenever no request is under way in it."""
+
+    node: Node
+    pipeline: Pipeline
+    idle: asyncio.Event
+    requests: int = 0
+
+
+class Namespaces:
+    """The root namespace and those below it. ``live``: those that are not being deleted, by id, without the root."""
+
+    def __init__(self, core: Core, barrier: Barrier, store: Store) -> None:
+        self.core = core
+        self.barrier = barrier
+        self.store = store
+        self.live: dict[str, Namespace] = {}
+        self.tokens: TokenStore
+        self.root: Node
+        self.pipeline: Pipeline
+        self._by_path: dict[str, Namespace] = {}
+        self._open: dict[str, _Open] = {}
+        self._opening: dict[str, asyncio.Task[_Open]] = {}
+        self._locked = 0
+        self._looked_at = ""
+        self._reaper: asyncio.Task[None] | None = None
+        self._deletions: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Open the root namespace, and go on with deletions that were cut off."""
+        salt = await self.store.run(self._salt)
+        self.tokens = TokenStore(salt, self.barrier, self.core.clock, self.live)
+        self.tokens.on_revoke.append(self._clear_cubbyholes)
+        for id_ in await self.store.list(NAMESPACES):
+            raw = await self.store.get(NAMESPACES + id_)
+            if raw is not None:
+                self._know(Namespace.load(raw))
+        self.root = Node(self.core, self, ROOT)
+        await self.root.open()
+        self.pipeline = Pipeline(self.root)
+        self._reaper = asyncio.create_task(self._reap_forever(), name="expiry")
+        for namespace in [each for each in self._by_path.values() if each.tainted]:
+            self._begin_deletion(namespace)
+
+    async def close(self) -> None:
+        """Stop background work and let the engines go; requests in flight can commit nothing any more."""
+        tasks = [task for task in (self._reaper, *self._deletions, *self._opening.values()) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for node in (*(each.node for each in self._open.values()), self.root):
+            await node.close()
+        self.store.close()
+
+    async def _salt(self, txn: Transaction) -> bytes:
+        key = f"{ROOT.prefix}sys/token/salt"
+        salt = await txn.get(key)
+        if salt is None:
+            salt = secrets.token_bytes(32)
+            txn.put(key, salt)
+        return salt
+
+    # What there is
+
+    def __bool__(self) -> bool:
+        """Whether there is one beside the root namespace."""
+        return bool(self._by_path)
+
+    def at(self, path: str) -> Namespace | None:
+        """The namespace of this path (``/`` at its end; "" is the root one), one that is being deleted too."""
+        return self._by_path.get(path) if path else ROOT
+
+    def below(self, namespace: Namespace, *, deep: bool = False) -> list[Namespace]:
+        """The namespaces right below one, or with ``deep`` all below it, in the order of their paths."""
+        found = [self._by_path[path] for path in sorted(self._by_path) if path != namespace.path]
+        return [each for each in found if (namespace.holds(each) if deep else each.parent == namespace.path)]
+
+    def child_at(self, namespace: Namespace, point: str) -> Namespace | None:
+        """The namespace below ``namespace`` that a mount at ``point`` would cover, or would be hidden by."""
+        return self._by_path.get(f"{namespace.path}{point.partition('/')[0]}/")
+
+    def of_token(self, token: TokenEntry) -> Namespace:
+        """The namespace a token belongs to; raises PermissionDenied when that is no more."""
+        namespace = self.live.get(token.namespace) if token.namespace else ROOT
+        if namespace is None:
+            raise PermissionDenied
+        return namespace
+
+    def _know(self, namespace: Namespace) -> None:
+        old = self._by_path.get(namespace.path)
+        self._locked += bool(namespace.unlock_key) - bool(old and old.unlock_key)
+        self._by_path[namespace.path] = namespace
+        if namespace.tainted:
+            self.live.pop(namespace.id, None)
+        else:
+            self.live[namespace.id] = namespace
+
+    def _forget(self, namespace: Namespace) -> None:
+        self._locked -= bool(namespace.unlock_key)
+        del self._by_path[namespace.path]
+
+    # Requests
+
+    async def answer(self, incoming: Incoming) -> Response:
+        """Answer a request in the namespace it goes to, which its header and the beginning of its path name."""
+        namespace, path = self._find(incoming.namespace, incoming.path)
+        if path in _BY_WRAPPING_TOKEN and (id_ := self.tokens.namespace_of(incoming.token)):
+            namespace = self.live[id_]  # whoever is given a wrapping token need not know where it was made
+        if self._locked:
+            self._check_lock(namespace, path)
+        incoming.namespace, incoming.path = namespace.path, path
+        if namespace is ROOT:
+            return await self.pipeline.answer(incoming)
+        if path.startswith("sys/"):
+            if _begins(path, _UNAVAILABLE) and path != "sys/seal-status":
+                raise InvalidRequest("operation unavailable in namespaces")
+            if _begins(path, _ROOT_ONLY):
+                raise InvalidRequest("operation only available in root namespace")
+        opened = await self._opened(namespace)
+        opened.requests += 1
+        opened.idle.clear()
+        try:
+            return await opened.pipeline.answer(incoming)
+        finally:
+            opened.requests -= 1
+            if not opened.requests:
+                opened.idle.set()
+
+    def _find(self, header: str, path: str) -> tuple[Namespace, str]:
+        """The namespace of a request, and its path within it; raises NotFound."""
+        namespace = self.at(header)
+        if namespace is None or namespace.tainted:
+            raise NotFound("namespace not found")
+        while True:
+            head, slash, rest = path.partition("/")
+            child = self._by_path.get(f"{namespace.path}{head}/") if slash else None
+            if child is None or child.tainted:
+                return namespace, path
+            namespace, path = child, rest
+
+    def _check_lock(self, namespace: Namespace, path: str) -> None:
+        locked = self.lock_above(namespace)
+        if locked is not None and not _begins(path, (_UNLOCK,)):
+            raise Unavailable(
+                f'API access to this namespace has been locked by an administrator - "{locked.path}" must be '
+                "unlocked to gain access."
+            )
+
+    def lock_above(self, namespace: Namespace) -> Namespace | None:
+        """The first namespace that is locked on the way from the root to ``namespace`` itself."""
+        found = None
+        at: Namespace | None = namespace
+        while at is not None and at is not ROOT:
+            if at.unlock_key:
+                found = at
+            at = self.at(at.parent)
+        return found
+
+    async def node(self, namespace: Namespace) -> Node:
+        """The mounts and policies of a namespace, loaded now if nobody has used it yet; raises NotFound."""
+        return self.root if namespace.id == ROOT.id else (await self._opened(namespace)).node
+
+    async def _opened(self, namespace: Namespace) -> _Open:
+        opened = self._open.get(namespace.id)
+        if opened is not None:
+            return opened
+        task = self._opening.get(namespace.id)
+        if task is None:
+            task = self._opening[namespace.id] = asyncio.create_task(self._build(namespace), name="open namespace")
+            task.add_done_callback(lambda _: self._opening.pop(namespace.id, None))
+        return await asyncio.shield(task)
+
+    async def _build(self, namespace: Namespace) -> _Open:
+        if namespace.id not in self.live:
+            raise NotFound("namespace not found")
+        node = Node(self.core, self, namespace)
+        await node.open()
+        opened = _Open(node, Pipeline(node, self.pipeline.in_use), asyncio.Event())
+        opened.idle.set()
+        self._open[namespace.id] = opened
+        return opened
+
+    # Changes
+
+    async def create(self, view: View, parent: Node, name: str, metadata: dict[str, str], on_commit: OnCommit,
+                     uuid: str) -> Namespace:  # fmt: skip
+        """A new namespace; raises InvalidRequest when a mount is in the way."""
+        taken = {id_.lower() for id_ in await view.list(NAMESPACES)}  # read: of two rivals one runs again
+        if (mount := await parent.in_the_way(view, f"{name}/")) is not None:
+            raise InvalidRequest(f"new namespace conflicts with existing mount: {mount.point}")
+        while (id_ := random_id(_ID_LENGTH)).lower() in taken:
+            pass
+        namespace = Namespace(id_, f"{parent.namespace.path}{name}/", uuid, metadata)
+        if parent.namespace is not ROOT:  # written, so that its deletion and this are rivals
+            await self.change(view, parent.namespace, on_commit)
+        view.put(namespace.key, namespace.dump(), new=True)
+        await Node(self.core, self, namespace).ensure_defaults(view)
+        on_commit(lambda: self._know(namespace))
+        return namespace
+
+    async def stored(self, view: View, namespace: Namespace) -> Namespace:
+        """A namespace as stored now: read in the caller's transaction before it is changed; raises InvalidRequest."""
+        raw = await view.get(namespace.key)
+        now = None if raw is None else Namespace.load(raw)
+        if now is None or now.tainted:
+            raise InvalidRequest(f'namespace "{namespace.path}" is being deleted')
+        return now
+
+    async def change(self, view: View, namespace: Namespace, on_commit: OnCommit, **changes: Any) -> Namespace:
+        """Store a namespace with some of its fields changed; raises InvalidRequest when it is being deleted."""
+        changed = replace(await self.stored(view, namespace), **changes)
+        view.put(changed.key, changed.dump())
+        on_commit(lambda: self._know(changed))
+        return changed
+
+    async def delete(self, view: View, namespace: Namespace, on_commit: OnCommit) -> None:
+        """Take a namespace out of service at commit, and begin to delete what is in it; raises InvalidRequest.
+
+        The deletion goes on in the background, and at the next unseal if it is cut off.
+        """
+        if self.below(namespace, deep=True):
+            raise InvalidRequest("unable to delete namespace containing child namespaces")
+        doomed = await self.change(view, namespace, on_commit, tainted=True)
+        on_commit(lambda: self._begin_deletion(doomed))
+
+    def _begin_deletion(self, namespace: Namespace) -> None:
+        task = asyncio.create_task(self._delete(namespace), name=f"delete namespace {namespace.path}")
+        self._deletions.add(task)
+        task.add_done_callback(self._deletions.discard)
+
+    async def _delete(self, namespace: Namespace) -> None:
+        try:
+            await asyncio.gather(*filter(None, [self._opening.get(namespace.id)]), return_exceptions=True)
+            opened = self._open.pop(namespace.id, None)
+            if opened is not None:
+                await opened.idle.wait()
+                await opened.node.close()
+            while await self.store.run(lambda txn: self._delete_some(txn, namespace)):
+                pass
+        except Exception:
+            _log.exception("namespace %s is not all deleted; it is tried again at the next unseal", namespace.path)
+
+    async def _delete_some(self, txn: Transaction, namespace: Namespace) -> bool:
+        """Delete a bounded number of keys of a namespace; at last itself, and then there is no more to do."""
+        keys = await leaves(txn, namespace.prefix, _PURGE_BATCH)
+        for key in keys:
+            txn.delete(key)
+        if not keys:
+            txn.delete(namespace.key)
+            txn.on_commit(lambda: self._forget(namespace))
+        return bool(keys)
+
+    # Ends
+
+    async def _reap_forever(self) -> None:
+        while True:
+            await asyncio.sleep(_REAP_SECONDS)
+            await self.reap()
+
+    async def reap(self) -> None:
+        """End what is due: in the root namespace now, in others after a few rounds when there are many."""
+        for namespace in [ROOT, *self._next()]:
+            try:
+                if namespace is not ROOT and not await self._is_due(namespace):
+                    continue
+                node = await self.node(namespace)
+                while await node.expiry.reap(self.core.clock.time()):
+                    pass
+            except NotFound:  # deleted meanwhile
+                pass
+            except Exception:
+                _log.exception("expiry of tokens and leases failed; it is tried again")
+
+    def _next(self) -> Iterator[Namespace]:
+        """The namespaces whose turn it is, each once in a while."""
+        waiting = sorted(id_ for id_ in self.live if id_ > self._looked_at)
+        chosen = list(islice(waiting, _LOOKED_AT))
+        self._looked_at = chosen[-1] if len(waiting) > len(chosen) else ""
+        return (self.live[id_] for id_ in chosen)
+
+    async def _is_due(self, namespace: Namespace) -> bool:
+        """Whether something ends now: known without opening the namespace."""
+        buckets = await self.store.list(f"{namespace.prefix}sys/expire/", limit=1)
+        return bool(buckets) and buckets[0] <= f"{int(self.core.clock.time() * 1000):012x}/"
+
+    async def _clear_cubbyholes(self, view: View, tokens: Sequence[TokenEntry]) -> None:
+        folders = [cubbyhole(token.key) for token in tokens]
+        if self:
+            for token in tokens:
+                home = self.of_token(token)
+                visited = visits(home, token)
+                for id_ in await view.list(visited):
+                    view.delete(visited + id_)
+                    if id_ in self.live:
+                        folders.append(f"{cubbyholes(self.live[id_])}{token.key}/")
+        for keys in [await leaves(view, folder, 0) for folder in folders]:
+            for key in keys:
+                view.delete(key)
+
+
+def visits(home: Namespace, token: TokenEntry) -> str:
+    """Where it is noted in which other namespaces a token has written into its cubbyhole."""
+    return f"{home.prefix}sys/token/visited/{token.key}/"
+
+
+def _begins(path: str, places: tuple[str, ...]) -> bool:
+    """Whether ``path`` is one of ``places`` or below it."""
+    return path.startswith(places) and any(path == place or path.startswith(f"{place}/") for place in places)
