@@ -14,7 +14,7 @@ import bcrypt
 import orjson
 
 from ..framework import Auth, Engine, Field, Params, Request, Response, delete, list_, read, update
-from ..framework.errors import InvalidCredentials, InvalidRequest, NotFound, PermissionDenied
+from ..framework.errors import InvalidCredentials, InvalidRequest, MultipleErrors, NotFound, PermissionDenied
 from ..framework.memo import Memo
 from ..framework.params import PageParams
 from ..framework.storage import ReadView
@@ -150,7 +150,7 @@ class Userpass(Engine):
     async def _known(self, storage: ReadView, name: str) -> User:
         user = await self._user(storage, name)
         if user is None:
-            raise InvalidRequest("username does not exist")
+            raise MultipleErrors("username does not exist")
         return user
 
     def _put(self, req: Request, p: Username, user: User) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..framework import Auth, Request, Response
-from ..framework.errors import InvalidRequest
+from ..framework.errors import InvalidRequest, MultipleErrors
 from ..storage.store import PrefixView
 from .policies import RESERVED, normalise
 from .request import CoreRequest
@@ -97,7 +97,10 @@ async def renewal(
     )
     call = Request("update", path, PrefixView(req.root, mount.prefix), id=req.id, mount_point=mount.point,
                    remote_address=req.remote_address, peer_certificate=req.peer_certificate)  # fmt: skip
-    auth = await mount.engine.renew_login(call, auth)
+    try:
+        auth = await mount.engine.renew_login(call, auth)
+    except InvalidRequest as error:
+        raise MultipleErrors(f"failed to renew entry: {error}") from None
     if entry.entity_id and auth.group_aliases is not None:
         await home.identity.refresh_groups(req.root, mount.entry, entry.entity_id, auth.group_aliases)
     default, maximum = home.ttls(mount.point)

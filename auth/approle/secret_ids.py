@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import orjson
 
 from ...framework import Field, Request, Response, View, delete, list_, update
-from ...framework.cidr import check_cidrs, network, shown_cidrs
+from ...framework.cidr import check_cidrs, network
 from ...framework.clock import rfc3339
 from ...framework.errors import InvalidRequest, MultipleErrors, NotFound
 from ...framework.memo import Memo
@@ -73,7 +73,7 @@ class SecretId:
             "secret_id_accessor": self.accessor,
             "secret_id_num_uses": self.num_uses,
             "secret_id_ttl": self.ttl,
-            "token_bound_cidrs": shown_cidrs(self.token_bound_cidrs),
+            "token_bound_cidrs": self.token_bound_cidrs,
         }
 
 

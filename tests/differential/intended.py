@@ -186,7 +186,9 @@ INTENDED = (
         aspect=r"value (auth\.lease_duration|warnings\[\])",
     ),
     Intended(
-        "the server's log is nobody's but the server's", request="POST auth/token/tidy", aspect=r"value warnings\[\]"
+        "the server's log is nobody's but the server's",
+        request="POST auth/.*/tidy.*|POST auth/token/tidy",
+        aspect=r"value warnings\[\]",
     ),
     Intended(
         "help never tells the caller's own token",
@@ -194,6 +196,56 @@ INTENDED = (
         aspect="keys id",
         ours="absent",
         theirs="string",
+    ),
+    # Logins.
+    Intended(
+        "bad input is the client's mistake, where OpenBao answers 500",
+        request=r".* (auth/(ar|up)-\$n/.*|auth/token/renew-self)",
+        aspect="status",
+        ours="4..",
+        theirs="500",
+    ),
+    Intended(
+        "what is wrong with an address, a password, an id or metadata is told alike everywhere",
+        request=r"POST auth/(ar|up)-\$n/.*",
+        aspect="error",
+        ours=".*(neither an IPv4 or IPv6|bcrypt takes no more|role_id is empty|key=value pairs"
+        "|cannot be greater than 'token_max_ttl').*",
+    ),
+    Intended(
+        "bind-secret-id is a setting of a role like the others; OpenBao describes its path and does not serve it",
+        request=r"\w+ auth/ar-\$n/role/r/bind-secret-id.*",
+        aspect=".*",
+        ours="2..||bool|no errors",
+    ),
+    Intended(
+        "an empty list is a list",
+        request=r"GET auth/ar-\$n/role/r/token-bound-cidrs",
+        aspect="type data.token_bound_cidrs",
+        ours="empty list",
+    ),
+    Intended(
+        "what was set under an old name is shown under it; OpenBao shows nothing",
+        request=r"GET auth/ar-\$n/role/r/bound-cidr-list",
+        aspect="type data.bound_cidr_list",
+        ours="list",
+    ),
+    Intended(
+        "one logs in with POST or PUT",
+        request=r"anon GET auth/ar-\$n/login",
+        aspect="error",
+        ours="unsupported operation",
+    ),
+    Intended(
+        "whose role is gone is told in the words of users that are",
+        request="t POST auth/token/renew-self",
+        aspect="error",
+        ours=".* the role of this token has been deleted; it cannot be renewed.*",
+    ),
+    Intended(
+        "a renewal tells how often the token can still be used, not how often it could at first",
+        request="t POST auth/token/renew-self.*",
+        aspect=r"value auth\.num_uses",
     ),
     # HTTP and JSON.
     Intended(
