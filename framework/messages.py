@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -131,3 +131,4 @@ class Response:
     lease_id: str = ""
     renewable: bool = False
     mount_type: str = ""
+    stream: AsyncIterator[bytes] | None = None  # instead of a body, as it comes; empty pieces say that it goes on

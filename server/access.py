@@ -11,6 +11,7 @@ from ..framework.errors import InvalidRequest
 from . import logs
 from .edge import Edge, new_request_id
 from .forwarded import client_address, peer_address
+from .log_levels import LEVELS
 from .verbs import VERBS
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def handler(edge: Edge, listener: ListenerConfig, config: ServerConfig) -> Handl
     """What answers the requests of a listener: ``edge`` itself, if nothing is to be done around it."""
     chosen: Handler = edge.handle
     if config.log_requests_level != "off":
-        chosen = _logging(edge, listener, logs.LEVELS[config.log_requests_level])
+        chosen = _logging(edge, listener, LEVELS[config.log_requests_level])
     if config.enable_response_header_hostname:
         chosen = _naming(chosen, socket.gethostname())
     return chosen

@@ -8,8 +8,9 @@ transport as one piece of bytes. It offers what aiohttp's connection asks of a r
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 
 import orjson
@@ -35,6 +36,7 @@ _HEADS = {
 _NAMES = frozenset(line.partition(":")[0].lower() for line in (_JSON + _COMMON).splitlines())
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 section 5.5
 _SMALL = 16 << 10  # bytes; larger ones go out at once, and wait where the client is slow
+_PATIENCE = 10.0  # seconds that a stream waits for its client
 _BODILESS = frozenset({204, 304})
 
 
@@ -66,19 +68,8 @@ class Answer:
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client has closed the connection")
-        head = _HEADS[status]
-        if self.headers:
-            head = _with(head, self.headers)
-        if status not in _BODILESS:
-            head += f"Content-Length: {len(self.body)}\r\n"
-        if not self.keep_alive:
-            head += "Connection: close\r\n"
-        elif request.version == HttpVersion10:
-            head += "Connection: keep-alive\r\n"
-        head += f"Date: {rfc822_formatted_time()}\r\n\r\n"
-        writer = request.writer
-        writer.output_size += 1  # an answer has begun: no other may follow on this request
-        text = head.encode("utf-8", "surrogateescape")
+        length = "" if status in _BODILESS else f"Content-Length: {len(self.body)}\r\n"
+        text = self._head(length)
         if request.method != "HEAD" and status not in _BODILESS:
             text += self.body
         outbox: Outbox = request.protocol.outbox  # type: ignore[attr-defined]  # it is a Connection
@@ -88,7 +79,63 @@ class Answer:
         outbox.flush()  # a pipelined answer before this one goes first
         transport.write(text)
         if request.protocol._paused:  # the client takes its answers slowly
-            await writer.drain()
+            await request.writer.drain()
+
+    def _head(self, framing: str) -> bytes:
+        """Status line and headers; ``framing``: the header lines that say where the body ends."""
+        request, head = self._request, _HEADS[self.status]
+        if self.headers:
+            head = _with(head, self.headers)
+        head += framing
+        if not self.keep_alive:
+            head += "Connection: close\r\n"
+        elif request.version == HttpVersion10:
+            head += "Connection: keep-alive\r\n"
+        head += f"Date: {rfc822_formatted_time()}\r\n\r\n"
+        request.writer.output_size += 1  # an answer has begun: no other may follow on this request
+        return head.encode("utf-8", "surrogateescape")
+
+
+class Stream(Answer):
+    """An answer whose body comes bit by bit, in chunks (RFC 9112 section 7.1). The connection closes after it.
+
+    ``pieces`` gives an empty one now and then while it has nothing to say: a client that has gone is noticed then.
+    """
+
+    __slots__ = ("_pieces",)
+
+    def __init__(self, status: int, pieces: AsyncIterator[bytes], headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status, headers=headers)
+        self._pieces = pieces
+        self.keep_alive = False
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        request = self._request
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the client has closed the connection")
+        chunked = request.version != HttpVersion10
+        request.protocol.outbox.flush()  # type: ignore[attr-defined]  # it is a Connection
+        transport.write(self._head("Transfer-Encoding: chunked\r\n" if chunked else ""))
+        async with contextlib.aclosing(self._pieces) as pieces:  # type: ignore[type-var]  # generators, all of them
+            async for piece in pieces:
+                if transport.is_closing():
+                    raise ConnectionResetError("the client has closed the connection")
+                if piece:
+                    transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+                    if request.protocol._paused:
+                        await self._drained(transport)
+        if chunked:
+            transport.write(b"0\r\n\r\n")
+
+    async def _drained(self, transport: asyncio.Transport) -> None:
+        """Wait until the client has taken what was written; raises ConnectionError when that takes too long."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._request.writer.drain()
+        except TimeoutError:
+            transport.abort()
+            raise ConnectionResetError("the client does not take its answer") from None
 
 
 class Outbox:

@@ -96,6 +96,7 @@ class Core:
             if route.sealed:
                 self._always_open.setdefault(f"sys/{route.template}", set()).add(route.op)
         self._maintenance: asyncio.Task[None] | None = None
+        self.stopping = False  # whether answers that have no end are to come to one
         self.under_way: Callable[[], Iterable[UnderWay]] = tuple  # requests; whoever has the listeners knows
         sources.register(self)
 

@@ -30,7 +30,7 @@ from ..framework.errors import (
 )
 from ..framework.jsonlimits import LimitExceeded, Limits, Reader
 from ..framework.wire import parse_bool, parse_duration
-from .answer import Answer, errors
+from .answer import Answer, Stream, errors
 from .cors import METHODS
 from .envelope import envelope, is_empty
 from .forwarded import client_address, client_certificate
@@ -386,6 +386,8 @@ def _check_consistency(headers: Mapping[str, str]) -> None:
 
 
 def _render(response: Response, request_id: str) -> Answer:
+    if response.stream is not None:
+        return Stream(response.status or 200, response.stream, response.headers)
     if response.body is not None:
         headers = {"Content-Type": response.content_type, **response.headers}
         return Answer(response.status or 200, response.body, headers)

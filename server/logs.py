@@ -20,12 +20,10 @@ from typing import Any, Final
 
 import orjson
 
-TRACE: Final = 5
-LEVELS: Final = {"trace": TRACE, "debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING,
-                 "error": logging.ERROR}  # fmt: skip
-_SHOWN = {number: name for name, number in LEVELS.items()} | {logging.CRITICAL: "error"}
+from . import log_levels
+from .log_levels import LEVELS, SHOWN, shown_name
+
 _TOKEN = re.compile(r"\b(hv[sbr]\.)[A-Za-z0-9_-]{8,}")
-_ROOT = logging.getLogger("caveau")
 
 
 def values(**pairs: Any) -> Mapping[str, Mapping[str, Any]]:
@@ -33,12 +31,8 @@ def values(**pairs: Any) -> Mapping[str, Mapping[str, Any]]:
     return {"values": pairs}
 
 
-def _module(name: str) -> str:
-    return name.removeprefix("caveau.").removeprefix("server.")
-
-
 def _level(record: logging.LogRecord) -> str:
-    return _SHOWN.get(record.levelno) or record.levelname.lower()
+    return SHOWN.get(record.levelno) or record.levelname.lower()
 
 
 def _time(record: logging.LogRecord) -> str:
@@ -60,7 +54,7 @@ class StandardFormat(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         level = f"[{_level(record).upper()}]"
-        text = f"{_time(record)} {level:<7} {_module(record.name)}: {record.getMessage()}"
+        text = f"{_time(record)} {level:<7} {shown_name(record.name)}: {record.getMessage()}"
         if pairs := list(_pairs(record)):
             text += ": " + " ".join(f"{name}={_quoted(value)}" for name, value in pairs)
         text = _masked(text).replace("\r", "\\r").replace("\n", "\\n")
@@ -81,7 +75,7 @@ class JsonFormat(logging.Formatter):
         entry: dict[str, Any] = {
             "@level": _level(record),
             "@message": record.getMessage(),
-            "@module": _module(record.name),
+            "@module": shown_name(record.name),
             "@timestamp": _time(record),
         }
         entry.update(_pairs(record))
@@ -90,7 +84,7 @@ class JsonFormat(logging.Formatter):
         return _masked(orjson.dumps(entry, default=str).decode())
 
 
-_FORMATS: Final[Mapping[str, type[logging.Formatter]]] = {"standard": StandardFormat, "json": JsonFormat}
+FORMATS: Final[Mapping[str, type[logging.Formatter]]] = {"standard": StandardFormat, "json": JsonFormat}
 
 
 class RotatingFile(logging.FileHandler):
@@ -171,7 +165,7 @@ def configure(
             path /= "caveau.log"
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         handlers.append(RotatingFile(path, max_bytes=rotate_bytes, max_seconds=rotate_seconds, keep=rotate_max_files))
-    formatter = _FORMATS[format]()
+    formatter = FORMATS[format]()
     root = logging.getLogger()
     for old in list(root.handlers):
         if getattr(old, "ours", False):
@@ -179,6 +173,7 @@ def configure(
             old.close()
     for handler in handlers:
         handler.setFormatter(formatter)
+        handler.addFilter(log_levels.OfServer())
         handler.ours = True  # type: ignore[attr-defined]
         root.addHandler(handler)
     logging.raiseExceptions = False  # a full disk must not fill standard error as well
@@ -187,12 +182,12 @@ def configure(
 
 def set_level(level: str) -> None:
     """Change what is logged from now on. Libraries only ever add their warnings."""
-    _ROOT.setLevel(LEVELS[level])
+    log_levels.set_server(LEVELS[level])
 
 
 def level() -> str:
     """The level in force."""
-    return _SHOWN.get(_ROOT.getEffectiveLevel(), "info")
+    return SHOWN.get(log_levels.of_server(), "info")
 
 
 def reopen() -> None:

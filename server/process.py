@@ -28,6 +28,7 @@ from ..framework.metrics import INTERVAL
 from . import lean, logs, plugins
 from .config import ConfigError, ListenerConfig, SealConfig, ServerConfig, cluster_address, load, without_effect
 from .dev import DevKeys, DevOptions, clear_unfinished, dev_banner, open_dev, write_cluster_json
+from .log_levels import LEVELS
 from .telemetry.runtime import Collections
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _start_logging(config: ServerConfig) -> None:
     except OSError as error:
         raise ConfigError(f"log_file: {config.log_file} cannot be written: {error.strerror}") from None
     for level, text in (*config.notices, *without_effect(config)):
-        _log.log(logs.LEVELS[level], text)
+        _log.log(LEVELS[level], text)
 
 
 def _settle_memory() -> None:
@@ -200,6 +201,7 @@ class _Process:
                 print("==> Caveau shutdown triggered", flush=True)
                 _notify("STOPPING=1")
             finally:
+                core.stopping = True
                 for task in self.tasks:
                     task.cancel()
                 await asyncio.gather(*self.tasks, return_exceptions=True)

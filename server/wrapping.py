@@ -41,7 +41,8 @@ class Wrapped:
 
 def can_wrap(response: Response) -> bool:
     """Whether there is something in it to keep; answers without an envelope are never wrapped."""
-    return not response.bare and response.body is None and response.status in (0, 200) and not is_empty(response)
+    whole = response.body is None and response.stream is None
+    return whole and not response.bare and response.status in (0, 200) and not is_empty(response)
 
 
 async def wrap(node: Node, view: View, response: Response, path: str, ttl: float, request_id: str) -> Response:

@@ -7,6 +7,7 @@ from .cors import CorsRoutes
 from .health import HealthRoutes
 from .host import HostRoutes
 from .internal import InternalRoutes
+from .loggers import LoggerRoutes
 from .metrics import MetricsRoutes
 from .mounts import MountRoutes
 from .plugins import PluginRoutes
@@ -23,6 +24,7 @@ class System(
     HealthRoutes,
     HostRoutes,
     InternalRoutes,
+    LoggerRoutes,
     MetricsRoutes,
     MountRoutes,
     PluginRoutes,

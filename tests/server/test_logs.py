@@ -9,7 +9,7 @@ import stat
 import time
 
 import pytest
-from caveau.server import logs
+from caveau.server import log_levels, logs
 
 LOG = logging.getLogger("caveau.server.core")
 
@@ -17,12 +17,13 @@ LOG = logging.getLogger("caveau.server.core")
 @pytest.fixture(autouse=True)
 def _restore():
     root = logging.getLogger()
-    before, level, raises = list(root.handlers), logging.getLogger("caveau").level, logging.raiseExceptions
+    before, raises, level = list(root.handlers), logging.raiseExceptions, log_levels.of_server()
     yield
     for handler in [each for each in root.handlers if each not in before]:
         root.removeHandler(handler)
         handler.close()
-    logging.getLogger("caveau").setLevel(level)
+    log_levels.set_server(level)
+    logging.getLogger("caveau").setLevel(logging.NOTSET)
     logging.raiseExceptions = raises
 
 
@@ -65,7 +66,7 @@ def test_levels_change_at_run_time(capsys):
     logs.configure(level="warn")
     LOG.info("one")
     logs.set_level("trace")
-    LOG.log(logs.TRACE, "two")
+    LOG.log(log_levels.TRACE, "two")
     assert logs.level() == "trace"
     logs.set_level("error")
     LOG.warning("three")
