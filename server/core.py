@@ -22,6 +22,7 @@ from ..framework.storage import Physical
 from ..storage.barrier import Barrier
 from ..storage.seals import Seal
 from ..storage.store import Store, Transaction
+from .audit import Broker
 from .cors import Cors
 from .identity.engine import IdentityEngine
 from .mounts import MountEntry
@@ -64,6 +65,7 @@ class Core:
         self.namespaces: Namespaces | None = None
         self.cors = Cors()
         self.quotas = Quotas()
+        self.audit = Broker(config, self.clock)
         self.cluster = {"cluster_name": "", "cluster_id": ""}
         hooks = Hooks(
             on_unseal=self._open,
@@ -129,9 +131,12 @@ class Core:
         if self._pipeline is not None:
             began = perf_counter()
             try:
+                answer = self._pipeline.answer
                 if incoming.namespace or self.namespaces:
-                    return await self.unsealed().namespaces.answer(incoming)
-                return await self._pipeline.answer(incoming)
+                    answer = self.unsealed().namespaces.answer
+                if self.audit.devices and self._is_audited(incoming):
+                    return await self.audit.answer(answer, self.unsealed(), incoming)
+                return await answer(incoming)
             finally:
                 (self._logins if incoming.login else self._requests).observe(perf_counter() - began)
         self.check_open(incoming.op, incoming.path)
@@ -147,6 +152,10 @@ class Core:
         work = getattr(self._system, route.handler)(request, params)
         answer = await (work if route.op == "read" else to_its_end(work))
         return answer if isinstance(answer, Response) else Response(data=answer)
+
+    def _is_audited(self, incoming: Incoming) -> bool:
+        """Everything is, except what monitors read all the time, and what a sealed server answers as well."""
+        return incoming.op != "read" or incoming.path not in self._always_open
 
     async def dev_init(self, root_token: str = "") -> tuple[str, str]:
         """Initialize with one key, unseal, and mount KV v2 at ``secret/``: ``server -dev``.
@@ -184,6 +193,7 @@ class Core:
         raw = await node.store.get(CORS_KEY)
         self.cors = Cors.load(raw) if raw else Cors()
         self.quotas = await Quotas.load(node.store)
+        await self.audit.open(node)
         self._maintenance = asyncio.create_task(self._maintain(), name="barrier maintenance")
         self.node, self.namespaces, self._pipeline = node, namespaces, namespaces.pipeline
         _log.info("unsealed; cluster %s", self.cluster["cluster_name"])
@@ -197,6 +207,7 @@ class Core:
             self._maintenance = None
         if namespaces is not None:
             await namespaces.close()
+            await self.audit.close()
             with contextlib.suppress(Unavailable):
                 await self.seal.barrier.store_encryptions()
             _log.info("sealed")

@@ -132,11 +132,7 @@ class RotatingFile(logging.FileHandler):
             self.stream.close()
 
     def archives(self) -> list[Path]:
-        """The files set aside, oldest first."""
-        path = Path(self.baseFilename)
-        form = re.compile(rf"{re.escape(path.stem)}-(\d+){re.escape(path.suffix)}")
-        found = [(int(match[1]), each) for each in path.parent.iterdir() if (match := form.fullmatch(each.name))]
-        return [each for _, each in sorted(found)]
+        return archives(Path(self.baseFilename))
 
     def reopen(self) -> None:
         """Go on in the file that has the configured name now, after a tool has moved the old one."""
@@ -146,6 +142,13 @@ class RotatingFile(logging.FileHandler):
             self.stream = self._open()
         finally:
             self.release()
+
+
+def archives(path: Path) -> list[Path]:
+    """The files set aside for ``path``, oldest first."""
+    form = re.compile(rf"{re.escape(path.stem)}-(\d+){re.escape(path.suffix)}")
+    found = [(int(match[1]), each) for each in path.parent.iterdir() if (match := form.fullmatch(each.name))]
+    return [each for _, each in sorted(found)]
 
 
 def configure(

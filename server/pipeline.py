@@ -35,7 +35,7 @@ from .limiting import admit
 from .logins import log_in
 from .mounts import Mount
 from .node import Node
-from .policy import ACL, Decision
+from .policy import ACL, Decision, without_sudo
 from .request import AfterCommit, CoreRequest, Incoming
 from .tokens import TokenEntry
 from .whole import to_its_end
@@ -175,6 +175,7 @@ class Pipeline:
         if hooks is not None and txn is not None:
             req.after_commit = hooks
             req.on_commit = txn.on_commit
+        record = incoming.audit
         if passed := mount.entry.config.passthrough_request_headers:
             req.headers = {
                 name: value for header in passed if (value := incoming.headers.get(name := header.lower())) is not None
@@ -214,6 +215,8 @@ class Pipeline:
                     raise PermissionDenied(_DENIED) from None
             decision = req.acl.allow(req.op, where, data=incoming.data, wrap_ttl=incoming.wrap_ttl)
             if not decision.allowed or (route.sudo and not decision.sudo):
+                if record is not None:
+                    record.found(req, decision if not decision.allowed else without_sudo(decision))
                 raise PermissionDenied(_DENIED)
             if decision.pagination_limit and _unlimited(incoming.data.get("limit")):
                 req.data = {**incoming.data, "limit": decision.pagination_limit}
@@ -223,6 +226,9 @@ class Pipeline:
             incoming.login, checked = mount.entry.table == "auth", began
         if params is None:
             params, warnings = engine.load(route, call.captures, req.data)
+        if record is not None:
+            record.found(req, decision)
+            await record.begin(wait=txn is not None or route.external)
         timing = mount.timings.get(req.op) or self._timing(mount, req.op)
         try:
             answer = await getattr(engine, route.handler)(req, params)
@@ -265,11 +271,15 @@ class Pipeline:
         decision = acl.allow(
             incoming.op, node.below(token, incoming.path), data=incoming.data, wrap_ttl=incoming.wrap_ttl
         )
+        if incoming.audit is not None:
+            incoming.audit.decision = decision
         return problem if decision.allowed else PermissionDenied(_DENIED)
 
     async def _spend(self, incoming: Incoming) -> TokenEntry | None:
         """The token of a request that reaches no engine, a use of it counted; None without a usable one."""
         token = await self._token(self._node.store, incoming) if incoming.token else None
+        if incoming.audit is not None:
+            incoming.audit.token = token
         if token is not None and token.num_uses:
             async with self._one_use(incoming):
                 pass

@@ -12,12 +12,13 @@ from ..framework.errors import InvalidRequest
 OWN_VERSION = f"v{__version__}+builtin.caveau"
 
 _DISTRIBUTION = __name__.partition(".")[0]
-GROUPS = {"secret": "caveau.engines", "auth": "caveau.auth", "storage": "caveau.storage", "seal": "caveau.seals"}
+GROUPS = {"secret": "caveau.engines", "auth": "caveau.auth", "storage": "caveau.storage", "seal": "caveau.seals",
+          "audit": "caveau.audit"}  # fmt: skip
 
 
 @lru_cache(maxsize=len(GROUPS))
 def installed(kind: str) -> dict[str, EntryPoint]:
-    """Name -> entry point of everything of one kind: secret, auth, storage or seal."""
+    """Name -> entry point of everything of one kind: secret, auth, storage, seal or audit."""
     found = {point.name: point for point in entry_points(group=GROUPS[kind])}
     return found | {name: point for (group, name), point in _own().items() if group == GROUPS[kind]}
 

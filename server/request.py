@@ -11,6 +11,7 @@ from .mounts import Mount
 from .tokens import TokenEntry
 
 if TYPE_CHECKING:
+    from .audit.record import Record
     from .node import Node
     from .policy import ACL
 
@@ -23,7 +24,8 @@ class Incoming:
 
     ``path``: below ``/v1/``, decoded. ``namespace``: from its header; once the request has been taken up, the path
     ("" for root, else with a slash at its end) of the namespace in which ``path`` is. ``wrap_ttl``:
-    seconds, None without the header.
+    seconds, None without the header. ``peer``: the other end of
+    the connection as its socket names it. ``audit``: what follows the request for the audit devices, if there are any.
     """
 
     id: str
@@ -36,6 +38,8 @@ class Incoming:
     remote_address: str = ""
     peer_certificate: bytes | None = None
     answer_headers: Mapping[str, str] | None = None  # for its answer, an error too
+    peer: object = None
+    audit: Record | None = None
     login: bool = False  # whether it turned out to be for a path of an auth method that needs no token
     namespace: str = ""
 

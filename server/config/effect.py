@@ -21,8 +21,6 @@ SERVER: Final[Reasons] = {
     "enable_response_header_raft_node_id": ("debug", "this node is not part of a Raft cluster"),
     "user_lockouts": ("debug", "there is no auth method in which users log in by a password"),
     "plugin_directory": ("debug", "plug-ins are Python packages, found by their entry points"),
-    "unsafe_allow_api_audit_creation": ("debug", "there are no audit devices"),
-    "allow_audit_log_prefixing": ("debug", "there are no audit devices"),
     "unsafe_cross_namespace_identity": ("debug", "there is one namespace"),
 }
 LISTENER: Final[Reasons] = {

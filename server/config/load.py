@@ -206,11 +206,7 @@ def check(config: ServerConfig) -> ServerConfig:
         problems.append(f'{active[1].origin}: only one seal can be active: set disabled = "true" in the one to leave')
     if len(config.seals) > 1 and not active:
         problems.append(f"{config.seals[0].origin}: every seal is disabled: leave one active")
-    problems += [
-        f"{each.origin}: there are no audit devices in this version, and the server does not start without an audit "
-        "log that its configuration asks for: take the audit block out to run without"
-        for each in config.audits
-    ]
+    problems += _audit_problems(config)
     for name in ("api_addr", "cluster_addr"):
         if "{{" in getattr(config, name):
             problems.append(f"{where}: {name}: address templates are not supported: write the address itself")
@@ -219,6 +215,17 @@ def check(config: ServerConfig) -> ServerConfig:
     if problems:
         raise ConfigError(*problems)
     return config
+
+
+def _audit_problems(config: ServerConfig) -> Iterable[str]:
+    seen: dict[str, str] = {}
+    for audit in config.audits:
+        path = audit.path.strip("/")
+        if not path:
+            yield f"{audit.origin}: the path of an audit device is empty"
+        elif path in seen:
+            yield f"{audit.origin}: an audit device at {path} is declared already, at {seen[path]}"
+        seen[path] = audit.origin
 
 
 def _listener_problems(listener: ListenerConfig) -> Iterable[str]:

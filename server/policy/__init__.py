@@ -4,8 +4,8 @@ Pure: values in, values out. Nothing here reads a store, a clock or a request.
 """
 
 from .acl import ACL
-from .grant import Decision
+from .grant import Decision, without_sudo
 from .parse import Policy, Rule, parse_policy
 from .templating import Identity
 
-__all__ = ["ACL", "Decision", "Identity", "Policy", "Rule", "parse_policy"]
+__all__ = ["ACL", "Decision", "Identity", "Policy", "Rule", "parse_policy", "without_sudo"]

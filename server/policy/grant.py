@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from ...framework.wire import INT
@@ -31,6 +31,11 @@ class Decision:
     reason: str = ""
     pagination_limit: int = 0
     filter_path: str = ""
+
+
+def without_sudo(decision: Decision) -> Decision:
+    """What an allowed request is told on a path that needs ``sudo``, when the rule does not have it."""
+    return replace(decision, allowed=False, reason="the path needs sudo, which the rule does not grant")
 
 
 class Grant:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .audit import AuditRoutes
 from .capabilities import CapabilityRoutes
 from .cors import CorsRoutes
 from .health import HealthRoutes
@@ -19,6 +20,7 @@ from .wrapping import WrappingRoutes
 
 
 class System(
+    AuditRoutes,
     CapabilityRoutes,
     CorsRoutes,
     HealthRoutes,

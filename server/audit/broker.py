@@ -1,0 +1,297 @@
+"""All audit devices of a server: enabled, restored, asked to record, and the rule that one of them must have.
+
+A request is answered once at least one device has recorded its entries. The others get them too, and nobody
+waits for them: a device that lags may miss entries, which is counted and logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+import orjson
+
+from ...framework import Response
+from ...framework.clock import Clock
+from ...framework.errors import CaveauError, InvalidRequest
+from ...framework.storage import ReadView, View
+from .. import plugins
+from .channel import Channel, Group
+from .device import Device
+from .entry import Formatter
+from .options import Options
+from .record import Record
+
+if TYPE_CHECKING:
+    from ...storage.store import Store, Transaction
+    from ..config import AuditConfig, ServerConfig
+    from ..node import Node
+    from ..request import Incoming
+
+_log = logging.getLogger(__name__)
+
+_TABLE: Final = "core/audit/device/"
+_HEADERS: Final = "core/audit/headers"
+_SALT_BYTES: Final = 32
+
+
+class AuditFailed(CaveauError):
+    """No device could record the request. It names the devices, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An audit device as stored. ``path`` ends in a slash; ``declared``: by the configuration file."""
+
+    path: str
+    type: str
+    description: str = ""
+    local: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
+    declared: bool = False
+    salt: str = field(default_factory=lambda: secrets.token_hex(_SALT_BYTES), repr=False)
+
+    @property
+    def key(self) -> str:
+        return _TABLE + quote(self.path.rstrip("/"), safe="")
+
+    def shown(self) -> dict[str, Any]:
+        return {
+            "description": self.description,
+            "local": self.local,
+            "options": self.options,
+            "path": self.path,
+            "type": self.type,
+        }
+
+    def same_device(self, other: Entry) -> bool:
+        return (self.type, dict(self.options)) == (other.type, dict(other.options))
+
+
+@dataclass(slots=True)
+class Enabled:
+    """A device in service."""
+
+    entry: Entry
+    formatter: Formatter
+    channel: Channel
+
+
+class Broker:
+    """The audit devices of an unsealed server; without any, requests do not come this way."""
+
+    def __init__(self, config: ServerConfig, clock: Clock) -> None:
+        self._config = config
+        self._clock = clock
+        self.devices: dict[str, Enabled] = {}
+        self.headers: Mapping[str, bool] = {}
+        self.failed = 0  # requests that were not answered because nobody recorded them
+
+    # A request
+
+    async def answer(
+        self, answer: Callable[[Incoming], Awaitable[Response]], node: Node, incoming: Incoming
+    ) -> Response:
+        """What ``answer`` gives, once it is recorded. Raises what that raises, or AuditFailed."""
+        incoming.audit = record = Record(self, incoming, node)
+        try:
+            response = await answer(incoming)
+        except AuditFailed:
+            raise
+        except CaveauError as error:
+            await record.refused(error)
+            raise
+        except BaseException:
+            record.broken_off()
+            raise
+        await record.answered(response)
+        return response
+
+    def post(self, write: Callable[[Formatter], bytes]) -> list[Group]:
+        """Hand an entry to every device that wants it; the groups it went into."""
+        return [device.channel.post(line) for device in self.devices.values() if (line := write(device.formatter))]
+
+    async def recorded(self, groups: Sequence[Group]) -> None:
+        """Return once one of the groups is recorded, or if there are none; raises AuditFailed."""
+        while groups:
+            waiting = []
+            for group in groups:
+                if not group.done:
+                    waiting.append(group)
+                elif not group.error:
+                    return
+            if not waiting:
+                self.failed += 1
+                raise AuditFailed(self._why())
+            waiter = asyncio.get_running_loop().create_future()
+            for group in waiting:
+                group.waiters.append(waiter)
+            await waiter
+
+    def _why(self) -> str:
+        causes = ", ".join(f"{path} ({why})" for path, why in self.failures().items())
+        return f"no audit device could record the request: {causes or 'they were just disabled'}"
+
+    def failures(self) -> dict[str, str]:
+        """Path and cause of every device that does not record now."""
+        return {path: each.channel.failure for path, each in self.devices.items() if each.channel.failure}
+
+    # The table
+
+    async def open(self, node: Node) -> None:
+        """Put into service what is stored and what the configuration declares.
+
+        A device that cannot work now is in service too: requests are refused, if it is alone, until it can.
+        """
+        self.headers = await self.stored_headers(node.store)
+        entries = await node.store.run(self._reconciled)
+        for entry in entries:
+            try:
+                formatter, device = await self._made(entry)
+            except InvalidRequest as error:
+                raise AuditFailed(f"audit device {entry.path}: {error}") from None
+            channel = Channel(entry.path, device)
+            if why := await channel.perform(device.open):
+                channel.fail(why)
+            self._start(Enabled(entry, formatter, channel))
+
+    async def _reconciled(self, txn: Transaction) -> list[Entry]:
+        """The stored table, after what is declared was written into it and what no longer is was removed."""
+        stored = {}
+        for name in await txn.list(_TABLE):
+            raw = await txn.get(_TABLE + name)
+            if raw is not None:
+                entry = Entry(**orjson.loads(raw))
+                stored[entry.path] = entry
+        wanted = {entry.path: entry for entry in map(_declared, self._config.audits)}
+        for path, entry in list(stored.items()):
+            if entry.declared and path not in wanted:
+                txn.delete(entry.key)
+                del stored[path]
+        for path, entry in wanted.items():
+            known = stored.get(path)
+            if known is not None:
+                entry = replace(entry, salt=known.salt)
+            if known != entry:
+                txn.put(entry.key, orjson.dumps(entry))
+            stored[path] = entry
+        return list(stored.values())
+
+    async def reload(self, config: ServerConfig, node: Node | None) -> None:
+        """SIGHUP: open files and connections again, and follow what the configuration declares now."""
+        self._config = config
+        if node is None:
+            return
+        for entry in await node.store.run(self._reconciled):
+            known = self.devices.get(entry.path)
+            if known is not None and known.entry.same_device(entry):
+                known.entry = entry
+                continue
+            try:
+                formatter, device = await self._made(entry)
+            except InvalidRequest as error:
+                _log.error("reload: audit device %s: %s", entry.path, error)
+                continue
+            self._start(Enabled(entry, formatter, Channel(entry.path, device)))
+            if known is not None:
+                await known.channel.close()
+        declared = {_declared(each).path for each in config.audits}
+        for path, gone in list(self.devices.items()):
+            if gone.entry.declared and path not in declared:
+                del self.devices[path]
+                await gone.channel.close()
+        for each in list(self.devices.values()):
+            if why := await each.channel.perform(each.channel.device.reopen):
+                each.channel.fail(why)
+
+    async def close(self) -> None:
+        """Write what waits and let the devices go."""
+        devices, self.devices = self.devices, {}
+        await asyncio.gather(*(each.channel.close() for each in devices.values()))
+
+    async def _made(self, entry: Entry) -> tuple[Formatter, Device]:
+        """What writes the entries of a device and what keeps them; raises InvalidRequest."""
+        options = Options(entry.options)
+        formatter = Formatter(options, bytes.fromhex(entry.salt), prefixes=self._config.allow_audit_log_prefixing)
+        if plugins.find("audit", entry.type) is None:
+            raise InvalidRequest(f'unknown backend type: "{entry.type[:64]}"')
+        factory = await asyncio.to_thread(plugins.load, "audit", entry.type)
+        device: Device = await asyncio.to_thread(factory, options)
+        return formatter, device
+
+    # The API
+
+    async def enable(self, store: Store, entry: Entry) -> None:
+        """Try a new device with a test entry, store it and put it into service; raises InvalidRequest."""
+        self._check_free(entry.path)
+        formatter, device = await self._made(entry)
+        channel = Channel(entry.path, device)
+        try:
+            test = formatter.test(self._clock.time(), str(uuid.uuid4()))
+            why = await channel.perform(device.open) or await channel.perform(lambda: device.write([test]))
+            if why:
+                raise InvalidRequest(f"audit backend failed test message: {why}")
+
+            async def keep(txn: Transaction) -> None:
+                self._check_free(entry.path)
+                if await txn.get(entry.key) is not None:
+                    raise InvalidRequest("path already in use")
+                txn.put(entry.key, orjson.dumps(entry))
+                txn.on_commit(lambda: self._start(Enabled(entry, formatter, channel)))
+
+            await store.run(keep)
+        except BaseException:
+            await channel.close()
+            raise
+
+    def _check_free(self, path: str) -> None:
+        if any(other.startswith(path) or path.startswith(other) for other in self.devices):
+            raise InvalidRequest("path already in use")
+
+    def _start(self, device: Enabled) -> None:
+        self.devices[device.entry.path] = device
+
+    def disable(self, view: View, path: str, on_commit: Callable[[Callable[[], None]], None]) -> Channel | None:
+        """Take a device out of service at commit, to be closed after that; None if there is none.
+
+        Raises InvalidRequest for one that the configuration declares.
+        """
+        found = self.devices.get(path)
+        if found is None:
+            return None
+        if found.entry.declared:
+            raise InvalidRequest("cannot disable configuration-managed audit device")
+        view.delete(found.entry.key)
+
+        def stop() -> None:
+            self.devices.pop(path, None)
+
+        on_commit(stop)
+        return found.channel
+
+    async def stored_headers(self, view: ReadView) -> dict[str, bool]:
+        """Names of the request headers that entries show, lower case, each with whether its values are hashed."""
+        raw = await view.get(_HEADERS)
+        headers: dict[str, bool] = orjson.loads(raw) if raw else {}
+        return headers
+
+    def set_headers(
+        self, view: View, headers: Mapping[str, bool], on_commit: Callable[[Callable[[], None]], None]
+    ) -> None:
+        view.put(_HEADERS, orjson.dumps(headers))
+
+        def apply() -> None:
+            self.headers = headers
+
+        on_commit(apply)
+
+
+def _declared(config: AuditConfig) -> Entry:
+    path = config.path.strip("/") + "/"
+    return Entry(path, config.type, config.description, config.local, dict(config.options), declared=True)
