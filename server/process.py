@@ -287,6 +287,7 @@ class _Process:
             await asyncio.to_thread(logs.reopen)
         except OSError as error:
             _log.error("reload: the log file cannot be opened: %s", error.strerror)
+        await core.audit.reload(new, core.node)
         for listener in self.listeners:
             try:
                 await listener.reload()

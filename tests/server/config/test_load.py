@@ -245,7 +245,8 @@ def test_an_empty_configuration_says_what_to_add(write):
             'listener "tcp" {\n tls_disable = 1\n x_forwarded_for_client_cert_header = "Client-Cert"\n}',
             "needs x_forwarded_for_authorized_addrs",
         ),
-        ('audit "file" "a" {}', ":7: there are no audit devices in this version"),
+        ('audit "file" "/" {}', ":7: the path of an audit device is empty"),
+        ('audit "file" "a" {}\naudit "socket" "a/" {}', ":8: an audit device at a is declared already, at "),
     ],
 )
 def test_the_whole_is_checked(write, text, message):
