@@ -200,7 +200,7 @@ class Edge:
             None if wrap_ttl is None else _wrap_seconds(wrap_ttl),
             client_address(request, self._listener),
             client_certificate(request, self._listener),
-            request.protocol.peername,
+            peer=request.protocol.peername,
             namespace="" if (namespace := headers.get("X-Vault-Namespace")) is None else _namespace(namespace),
         )
 

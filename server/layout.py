@@ -1,6 +1,7 @@
 """Where everything lives in the store. All of it is behind the barrier; keys themselves are readable.
 
 core/...                                seal and keyring, outside namespaces
+core/audit/device/<path>                audit devices with their salts; core/audit/headers: what they show
 core/namespaces/<id>                    the namespaces but the root one
 namespaces/<id>/core/mounts/<uuid>      mount table, an entry a mount
 namespaces/<id>/core/auth/<uuid>        auth mount table
