@@ -55,8 +55,6 @@ def render(template: str, identity: Identity, now: float) -> dict[str, Any]:
     if not template.strip():
         return {}
     first, *rest = template.split("{{")
-    if "}}" in first:
-        raise InvalidRequest("error parsing template: unbalanced templating characters")
     filled = [first]
     for part in rest:
         directive, closed, plain_text = part.partition("}}")
@@ -76,7 +74,7 @@ def _value(directive: str, identity: Identity, now: float) -> Any:
     match directive.split("."):
         case ["time", "now"]:
             return int(now)
-        case ["time", "now", "plus" | "minus" as way, *duration]:
+        case ["time", "now", "plus" | "minus" as way, *duration] if any(duration):
             try:
                 seconds = int(parse_duration(".".join(duration)))
             except ValueError as error:
