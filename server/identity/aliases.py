@@ -67,7 +67,10 @@ class AliasRoutes(IdentityRoutes):
     async def _create_alias(self, req: CoreRequest, p: AliasParams, custom: Mapping[str, str]) -> dict[str, Any]:
         identity, view, now = req.node.identity, req.root, self.clock.time()
         if p.canonical_id:
-            owner = await _owner(req, p.canonical_id)
+            found = await identity.entity(view, p.canonical_id)
+            if found is None:
+                raise InvalidRequest("invalid canonical ID")
+            owner = found
             if owner.alias_on(p.mount_accessor) is not None:
                 raise InvalidRequest("Alias already exists for requested entity and mount accessor")
         else:
@@ -87,17 +90,24 @@ class AliasRoutes(IdentityRoutes):
             mount_accessor=p.mount_accessor or old.mount_accessor,
             custom_metadata=old.custom_metadata if custom is None else custom,
         )
-        target = owner if p.canonical_id in ("", owner.id) else await _owner(req, p.canonical_id)
+        target = owner
+        if p.canonical_id not in ("", owner.id):
+            found = await identity.entity(view, p.canonical_id)
+            if found is None:
+                raise InvalidRequest("given 'canonical_id' is not associated with an entity")
+            target = found
         if alias == old and target.id == owner.id:
             return None
         there = target.alias_on(alias.mount_accessor)
         if there is not None and there.id != alias.id:
             raise InvalidRequest(
                 "Alias cannot be updated as the entity already has an alias for the given 'mount_accessor' "
+                if target is owner
+                else "Alias cannot be updated as the given entity already has an alias for this mount "
             )
         taken = await identity.by_alias(view, alias.mount_accessor, alias.name)
         if taken is not None and taken.id != owner.id:
-            raise InvalidRequest("alias combination of mount and name is already in use")
+            raise InvalidRequest("alias with combination of mount accessor and name already exists")
         alias = replace(alias, last_update_time=self.clock.time())
         if target.id != owner.id:
             identity.detach(view, owner, old)
@@ -139,10 +149,3 @@ class AliasRoutes(IdentityRoutes):
             for alias in entity.aliases
         }
         return listing(dict(sorted(info.items())))
-
-
-async def _owner(req: CoreRequest, id_: str) -> Entity:
-    entity = await req.node.identity.entity(req.root, id_)
-    if entity is None:
-        raise InvalidRequest("invalid canonical ID")
-    return entity

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...framework import Engine, Field
 from ...framework.clock import rfc3339
-from ...framework.errors import InvalidRequest
+from ...framework.errors import InvalidRequest, MultipleErrors
 from ...framework.wire import PAIRS
 from ..mounts import Mount
 from ..policies import normalise
@@ -70,7 +70,7 @@ class Mounts:
 def check_metadata(pairs: Mapping[str, str], what: str) -> Mapping[str, str]:
     """Raise InvalidRequest unless ``pairs`` keep the limits of Vault."""
     if len(pairs) > _MAX_PAIRS:
-        raise InvalidRequest(f"invalid {what}: metadata cannot contain more than {_MAX_PAIRS} key/value pairs")
+        raise MultipleErrors(f"invalid {what}: metadata cannot contain more than {_MAX_PAIRS} key/value pairs")
     for key, value in pairs.items():
         if not key:
             problem = "key cannot be blank"
@@ -82,7 +82,7 @@ def check_metadata(pairs: Mapping[str, str], what: str) -> Mapping[str, str]:
             problem = f"value is too long (limit: {_MAX_VALUE} characters)"
         else:
             continue
-        raise InvalidRequest(f'invalid {what}: failed to load metadata pair "{key[:_MAX_KEY]}": {problem}')
+        raise MultipleErrors(f'invalid {what}: failed to load metadata pair "{key[:_MAX_KEY]}": {problem}')
     return pairs
 
 

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from ...framework import Field, NoParams, Params, Response, delete, list_, read, update
 from ...framework.clock import rfc3339
 from ...framework.errors import InvalidRequest, NotFound
-from ...framework.wire import STRINGS
 from ..request import CoreRequest
 from .base import METADATA, IdentityRoutes, Mounts, check_metadata, check_policies
 from .records import Entity
@@ -39,7 +38,7 @@ class PersonaParams(EntityParams):
 
 
 class BatchParams(Params):
-    entity_ids: Annotated[list[str], Field("Ids of the entities.", STRINGS)] = field(default_factory=list)
+    entity_ids: Annotated[list[str], Field("Ids of the entities.")] = field(default_factory=list)
 
 
 class EntityRoutes(IdentityRoutes):

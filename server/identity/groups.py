@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 from ...framework import Field, NoParams, Params, Response, delete, list_, read, update
 from ...framework.clock import rfc3339
-from ...framework.errors import InvalidRequest, NotFound
-from ...framework.wire import STRINGS
+from ...framework.errors import InvalidRequest, MultipleErrors, NotFound
 from ..request import CoreRequest
 from .base import METADATA, IdentityRoutes, Mounts, check_metadata, check_policies
 from .entities import listing
@@ -32,8 +31,8 @@ class GroupParams(Params):
     policies: Annotated[list[str], Field("Policies that tokens of its members have on top of their own.")] = field(
         default_factory=list
     )
-    member_entity_ids: Annotated[list[str], Field("Entities in it.", STRINGS)] = field(default_factory=list)
-    member_group_ids: Annotated[list[str], Field("Groups in it, whose members get its policies too.", STRINGS)] = field(
+    member_entity_ids: Annotated[list[str], Field("Entities in it.")] = field(default_factory=list)
+    member_group_ids: Annotated[list[str], Field("Groups in it, whose members get its policies too.")] = field(
         default_factory=list
     )
 
@@ -138,9 +137,9 @@ async def _nest(req: CoreRequest, group: Group, member_groups: tuple[str, ...]) 
     identity, view = req.node.identity, req.root
     for id_ in member_groups:
         if id_ == group.id:
-            raise InvalidRequest(f'member group ID "{id_[:64]}" is same as the ID of the group')
+            raise MultipleErrors(f'member group ID "{id_[:64]}" is same as the ID of the group')
         if await identity.group(view, id_) is None:
-            raise InvalidRequest(f'invalid member group ID "{id_[:64]}"')
+            raise MultipleErrors(f'invalid member group ID "{id_[:64]}"')
         if await identity.is_above(view, group.id, id_):
             raise InvalidRequest(f'cyclic relationship detected for member group ID "{id_}"')
     return await identity.nest(view, group, member_groups)
@@ -151,7 +150,7 @@ async def _fill(req: CoreRequest, group: Group, wanted: set[str]) -> None:
     present = set(await identity.members(view, group.id))
     for id_ in sorted(wanted - present):
         if await identity.entity(view, id_) is None:
-            raise InvalidRequest(f'invalid entity ID "{id_[:64]}"')
+            raise MultipleErrors(f'invalid entity ID "{id_[:64]}"')
     for id_ in sorted(present - wanted):
         await identity.leave(view, group.id, id_)
     for id_ in sorted(wanted - present):

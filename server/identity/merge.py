@@ -8,20 +8,19 @@ from typing import Annotated, Any
 
 from ...framework import Field, Params, Response, update
 from ...framework.errors import InvalidRequest, MultipleErrors
-from ...framework.wire import STRINGS
 from ..request import CoreRequest
 from .base import IdentityRoutes, Mounts
 from .records import Alias, Entity
 
 
 class MergeParams(Params):
-    from_entity_ids: Annotated[list[str], Field("Entities that go into the other, and are gone then.", STRINGS)] = (
-        field(default_factory=list)
+    from_entity_ids: Annotated[list[str], Field("Entities that go into the other, and are gone then.")] = field(
+        default_factory=list
     )
     to_entity_id: Annotated[str, Field("The entity that stays.")] = ""
     force: Annotated[bool, Field("Accepted for older clients; means nothing.", deprecated=True)] = False
     conflicting_alias_ids_to_keep: Annotated[
-        list[str], Field("Which alias to keep where both entities have one on the same mount.", STRINGS)
+        list[str], Field("Which alias to keep where both entities have one on the same mount.")
     ] = field(default_factory=list)
 
 
@@ -34,10 +33,10 @@ class MergeRoutes(IdentityRoutes):
         one of them must be chosen, and only two entities can be merged in one request.
         """
         identity, view = req.node.identity, req.root
-        if not p.from_entity_ids:
-            raise InvalidRequest("missing entity ids to merge from")
         if not p.to_entity_id:
             raise InvalidRequest("missing entity id to merge to")
+        if not p.from_entity_ids:
+            raise InvalidRequest("missing entity ids to merge from")
         if p.to_entity_id in p.from_entity_ids:
             raise InvalidRequest("to_entity_id should not be present in from_entity_ids")
         into = await identity.entity(view, p.to_entity_id)

@@ -6,7 +6,7 @@ from dataclasses import field
 from typing import Annotated
 
 from ...framework import Field, Params, Response, update
-from ...framework.errors import InvalidRequest, MultipleErrors
+from ...framework.errors import InvalidRequest, MultipleErrors, PermissionDenied
 from ..request import CoreRequest
 from ..tokens import TokenEntry
 from .base import SystemRoutes
@@ -55,7 +55,10 @@ class CapabilityRoutes(SystemRoutes):
     async def _answer(self, req: CoreRequest, token: TokenEntry, p: PathsParams) -> Response:
         if not p.paths:
             raise InvalidRequest("paths must be supplied")
-        acl = await req.node.acl(token)
+        try:
+            acl = await req.node.acl(token)
+        except PermissionDenied:  # its entity is disabled or gone
+            raise MultipleErrors("invalid token") from None
         here, home = req.node.namespace.path, req.node.namespaces.of_token(token).path
         found = {
             path: acl.capabilities(full.removeprefix(home)) if (full := here + path).startswith(home) else ["deny"]

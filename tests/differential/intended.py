@@ -481,4 +481,34 @@ INTENDED = (
         ".*must be sent as a Bearer token.*",
         ".*permission denied.*",
     ),
+    Intended(
+        "bad input is the client's mistake, where OpenBao answers 500",
+        request="POST identity/.*",
+        aspect="status",
+        ours="400",
+        theirs="500",
+    ),
+    Intended(
+        "the value of what is refused is not repeated",
+        request="POST identity/entity.*",
+        aspect="error",
+        ours=".*failed to load metadata pair.*",
+    ),
+    Intended(
+        "nothing looks the same however it came to be nothing",
+        request=".* identity/.*",
+        aspect=r"type data\..*(metadata|member_entity_ids|merged_from_canonical_ids)",
+    ),
+    Intended(
+        "names that are made up do not end in the namespace, as in Vault",
+        request=".* identity/.*",
+        aspect=r"value data\.(.*\.)?name",
+        ours=r"(entity|group)_<hex>",
+        theirs=r"(entity|group)_<hex>\.root",
+    ),
+    Intended(
+        "the index of a group counts changes of the group, and not who joins it at a login or a merge",
+        request="GET identity/group/.*",
+        aspect=r"value data\.modify_index",
+    ),
 )
