@@ -7,7 +7,7 @@ import contextlib
 import logging
 import secrets
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,7 @@ from .seal import GenerateRoot, Hooks, Rekey, SealCore, initialize, maintain
 from .sys import System
 from .sys.cors import CORS_KEY
 from .sys.host import VERSIONS_KEY, record_version
+from .sys.ui_headers import as_sent, load_ui_headers
 from .telemetry import sources
 from .token_auth import TokenAuth
 from .whole import to_its_end
@@ -66,6 +67,7 @@ class Core:
         self.cors = Cors()
         self.quotas = Quotas()
         self.audit = Broker(config, self.clock)
+        self.ui_headers: Mapping[str, str] = {}
         self.cluster = {"cluster_name": "", "cluster_id": ""}
         hooks = Hooks(
             on_unseal=self._open,
@@ -192,6 +194,7 @@ class Core:
         await node.store.run(self._record_version)
         raw = await node.store.get(CORS_KEY)
         self.cors = Cors.load(raw) if raw else Cors()
+        self.ui_headers = as_sent(await load_ui_headers(node.store))
         self.quotas = await Quotas.load(node.store)
         await self.audit.open(node)
         self._maintenance = asyncio.create_task(self._maintain(), name="barrier maintenance")
@@ -200,7 +203,7 @@ class Core:
 
     async def _close(self) -> None:
         namespaces, self.node, self.namespaces, self._pipeline = self.namespaces, None, None, None
-        self.cors, self.quotas = Cors(), Quotas()
+        self.cors, self.quotas, self.ui_headers = Cors(), Quotas(), {}
         if self._maintenance is not None:
             self._maintenance.cancel()
             await asyncio.gather(self._maintenance, return_exceptions=True)

@@ -66,7 +66,14 @@ def dev_config(config: ServerConfig, address: str, *, persist: Path | None, tls:
             )
         store = StorageConfig(type="sqlite", options={"path": str(persist / _STORE_FILE)})
     telemetry = replace(config.telemetry, disable_hostname=True)
-    return replace(config, listeners=(listener, *config.listeners), storage=store, telemetry=telemetry)
+    return replace(
+        config,
+        listeners=(listener, *config.listeners),
+        storage=store,
+        telemetry=telemetry,
+        raw_storage_endpoint=True,  # as in Vault, and the next too
+        introspection_endpoint=True,
+    )
 
 
 async def open_dev(core: Core, options: DevOptions) -> DevKeys | None:

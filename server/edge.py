@@ -121,6 +121,8 @@ class Edge:
             if error.status >= 500 and error.status != 503:
                 _log.error("request %s failed: %s", request_id, error)
             answer = _render_error(error, request_id)
+            if incoming is None and self._core.ui_headers and request.raw_path.startswith("/ui/"):
+                answer.headers.update(self._core.ui_headers)
         except ConnectionError:  # the client has gone; nobody will read this
             answer = errors(400, ["the connection was closed before the request was complete"])
         except Exception:

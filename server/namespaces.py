@@ -157,7 +157,7 @@ class Namespaces:
 
     async def answer(self, incoming: Incoming) -> Response:
         """Answer a request in the namespace it goes to, which its header and the beginning of its path name."""
-        namespace, path = self._find(incoming.namespace, incoming.path)
+        namespace, path = self.find(incoming.namespace, incoming.path)
         if path in _BY_WRAPPING_TOKEN and (id_ := self.tokens.namespace_of(incoming.token)):
             namespace = self.live[id_]  # whoever is given a wrapping token need not know where it was made
         if self._locked:
@@ -180,7 +180,7 @@ class Namespaces:
             if not opened.requests:
                 opened.idle.set()
 
-    def _find(self, header: str, path: str) -> tuple[Namespace, str]:
+    def find(self, header: str, path: str) -> tuple[Namespace, str]:
         """The namespace of a request, and its path within it; raises NotFound."""
         namespace = self.at(header)
         if namespace is None or namespace.tainted:

@@ -60,6 +60,10 @@ class AppRole(RoleSettings, SecretIds):
             self._begin_sweep()
         return Response(auth=auth)
 
+    async def login_role(self, req: Request, p: LoginParams) -> str:
+        name = await req.storage.get(f"role-id/{self.hash(p.role_id)}")
+        return "" if name is None else name.decode()
+
     async def _use(self, req: Request, role: Role, text: str) -> tuple[dict[str, str], tuple[str, ...]]:
         """Take one use of a secret id; the metadata of the token and where it is to be bound to."""
         hashed = self.hash(text)

@@ -12,8 +12,6 @@ Reasons = dict[str, tuple[str, str]]
 
 SERVER: Final[Reasons] = {
     "ui": ("info", "there is no web page"),
-    "raw_storage_endpoint": ("warn", "sys/raw is not served"),
-    "introspection_endpoint": ("warn", "sys/internal/inspect is not served"),
     "ha_storage": ("warn", "this node serves alone; nothing is stored there"),
     "cluster_addr": ("debug", "this node serves alone"),
     "disable_clustering": ("debug", "this node serves alone"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import orjson
 
@@ -17,6 +17,8 @@ from ...storage.pgp import PgpKey, parse_keys
 from .shares import Collector, Dealt, ShareConfig, check_nonce, check_size, deal, decode_share
 from .unseal import RECOVERY_KEY, SEAL_CONFIG, SealCore, WrongShares
 
+BACKUPS: Final = {"barrier": "core/rekey-backup", "recovery": "core/recovery-rekey-backup"}
+"""Where new shares are kept, encrypted for those who get them."""
 _MISSING_KEY = "'key' must be specified in request body as JSON"
 
 
@@ -47,7 +49,7 @@ class Rekey:
     def __init__(self, core: SealCore, kind: Literal["barrier", "recovery"]) -> None:
         self._core = core
         self._kind = kind
-        self._backup_at = "core/rekey-backup" if kind == "barrier" else "core/recovery-rekey-backup"
+        self._backup_at = BACKUPS[kind]
         self._operation: _Operation | None = None
         core.at_seal(self.cancel)
 

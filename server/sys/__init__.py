@@ -5,6 +5,7 @@ from __future__ import annotations
 from .audit import AuditRoutes
 from .capabilities import CapabilityRoutes
 from .cors import CorsRoutes
+from .counters import CounterRoutes
 from .health import HealthRoutes
 from .host import HostRoutes
 from .internal import InternalRoutes
@@ -14,8 +15,10 @@ from .mounts import MountRoutes
 from .plugins import PluginRoutes
 from .policies import PolicyRoutes
 from .quotas import QuotaRoutes
+from .raw import RawRoutes
 from .seal import SealRoutes
 from .tools import ToolRoutes
+from .ui_headers import UiHeaderRoutes
 from .wrapping import WrappingRoutes
 
 
@@ -23,6 +26,7 @@ class System(
     AuditRoutes,
     CapabilityRoutes,
     CorsRoutes,
+    CounterRoutes,
     HealthRoutes,
     HostRoutes,
     InternalRoutes,
@@ -32,8 +36,10 @@ class System(
     PluginRoutes,
     PolicyRoutes,
     QuotaRoutes,
+    RawRoutes,
     SealRoutes,
     ToolRoutes,
+    UiHeaderRoutes,
     WrappingRoutes,
 ):
     help = "The server itself: its seal, mounts, policies, and what it can tell about its state."

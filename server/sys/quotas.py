@@ -104,10 +104,10 @@ class QuotaRoutes(SystemRoutes):
             raise InvalidRequest("'rate' is invalid")
         if p.secondary_rate < 0 or (p.secondary_rate and not p.group_by.startswith("entity")):
             raise InvalidRequest("'secondary_rate' is invalid: it is positive, and for group_by=entity_then_...")
-        await self._put(
+        await self._put_quota(
             req,
             RateLimit(
-                **_resolved(req, p),
+                **await _resolved(req, p),
                 rate=p.rate,
                 interval=p.interval or 1,
                 block_interval=p.block_interval,
@@ -119,16 +119,16 @@ class QuotaRoutes(SystemRoutes):
     @delete("quotas/rate-limit/{name}")
     async def delete_rate_limit(self, req: CoreRequest, p: QuotaName) -> None:
         """Remove a rate limit."""
-        self._remove(req, RateLimit.kind, p.name)
+        self._remove_quota(req, RateLimit.kind, p.name)
 
-    async def _put(self, req: CoreRequest, quota: Quota) -> None:
+    async def _put_quota(self, req: CoreRequest, quota: Quota) -> None:
         for other in await stored(req.root, quota.kind):
             if other.scope == quota.scope and other.name != quota.name:
                 raise InvalidRequest(f'quota rule with similar properties exists under the name "{other.name}"')
         req.root.put(quota.key, quota.dump())
         req.on_commit(lambda: self.core.quotas.put(quota))
 
-    def _remove(self, req: CoreRequest, kind: str, name: str) -> None:
+    def _remove_quota(self, req: CoreRequest, kind: str, name: str) -> None:
         req.root.delete(f"{FOLDER}{kind}/{name}")
         req.on_commit(lambda: self.core.quotas.remove(kind, name))
 
@@ -150,15 +150,16 @@ def _scope(quota: Quota) -> dict[str, Any]:
     }
 
 
-def _resolved(req: CoreRequest, p: ScopeParams) -> Mapping[str, Any]:
+async def _resolved(req: CoreRequest, p: ScopeParams) -> Mapping[str, Any]:
     """The fields of a quota that say what it applies to; raises InvalidRequest where there is no such thing."""
-    path = p.path.removeprefix("/")
+    namespaces = req.node.namespaces
+    namespace, path = namespaces.find("", p.path.removeprefix("/").removesuffix("/") + "/")
     mount = suffix = ""
-    found = req.node.router.match(path) if path else None
+    found = (await namespaces.node(namespace)).router.match(path) if path not in ("", "/") else None
     if found is not None:
         mount, suffix = found[0].point, found[1].rstrip("/")
-    elif path:
-        raise InvalidRequest(f'invalid mount path "{path[:512].removesuffix("/")}/"')
+    elif path not in ("", "/"):
+        raise InvalidRequest(f'invalid mount path "{namespace.path}{path[:512]}"')
     if p.role:
         if suffix:
             raise InvalidRequest(
@@ -172,5 +173,12 @@ def _resolved(req: CoreRequest, p: ScopeParams) -> Mapping[str, Any]:
             )
         if type(found[0].engine).login_role is Engine.login_role:
             raise InvalidRequest(f'Mount path "{mount}" does not support use with role-based quotas')
-    inheritable = p.inheritable if "inheritable" in p.given else not path
-    return {"name": p.name, "mount": mount, "suffix": suffix, "role": p.role, "inheritable": inheritable}
+    inheritable = p.inheritable if "inheritable" in p.given else not namespace.path and not mount
+    return {
+        "name": p.name,
+        "namespace": namespace.path,
+        "mount": mount,
+        "suffix": suffix,
+        "role": p.role,
+        "inheritable": inheritable,
+    }

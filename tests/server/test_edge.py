@@ -260,6 +260,23 @@ async def test_configured_headers(server):
         assert "x-c" not in (await http.ask("GET", "/v1/sys/health")).headers
 
 
+async def test_headers_of_limits(http, server):
+    await server.call("update", "sys/quotas/rate-limit/q", {"rate": 1, "path": "kv-v1", "interval": 10})
+    assert "x-ratelimit-limit" not in (await http.ask("GET", "/v1/kv-v1/x")).headers
+    await server.call("update", "sys/quotas/config", {"enable_rate_limit_response_headers": True})
+    server.clock.advance(10)
+    first, second = [await http.ask("GET", "/v1/kv-v1/x") for _ in range(2)]
+    assert (first.status, first.headers["x-ratelimit-remaining"]) == (404, "0")
+    assert (second.status, second.headers["retry-after"], second.headers["x-ratelimit-reset"]) == (429, "10", "10")
+    assert second.errors == ['request path "kv-v1/x": rate limit quota exceeded']
+
+
+async def test_headers_of_the_web_page_are_on_its_answers_only(http, server):
+    await server.call("update", "sys/config/ui/headers/X-Foo", {"values": ["a", "b"]})
+    assert (await http.ask("GET", "/ui/")).headers["x-foo"] == "a, b"
+    assert "x-foo" not in (await http.ask("GET", "/v1/sys/health")).headers
+
+
 async def test_a_failure_inside_tells_nothing_but_where_to_look(http, server, monkeypatch, caplog):
     async def fail(incoming):
         raise RuntimeError("the secret is hunter")

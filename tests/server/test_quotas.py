@@ -196,3 +196,15 @@ async def test_a_limit_for_one_role_of_an_auth_method(server):
     ]
     assert got == [False, True, False]
     assert not await refused(server, "read", "auth/userpass/users/ann")
+
+
+async def test_a_limit_for_a_role_of_approle(server):
+    await server.call("update", "sys/auth/approle", {"type": "approle"})
+    for role in ("a", "b"):
+        await server.call("update", f"auth/approle/role/{role}", {"role_id": f"id of {role}"})
+    await server.call("update", f"{RATE}/q", {"rate": 1, "path": "auth/approle", "role": "a", "interval": 10})
+    got = [
+        await refused(server, "update", "auth/approle/login", data={"role_id": f"id of {role}"}, token="")
+        for role in ("a", "a", "b")
+    ]
+    assert got == [False, True, False]

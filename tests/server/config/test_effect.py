@@ -29,11 +29,11 @@ def test_each_directive_is_read_by_the_server_or_said_to_have_no_effect(config, 
 def test_what_is_set_and_has_no_effect_is_told_with_its_reason():
     listener = ListenerConfig(origin="f:3", cluster_address="127.0.0.1:8201")
     config = ServerConfig(
-        sources=("f",), listeners=(listener,), raw_storage_endpoint=True, ha_storage=StorageConfig(type="inmem")
+        sources=("f",), listeners=(listener,), disable_clustering=True, ha_storage=StorageConfig(type="inmem")
     )
     assert list(without_effect(config)) == [
         ("warn", "f: ha_storage has no effect: this node serves alone; nothing is stored there"),
-        ("warn", "f: raw_storage_endpoint has no effect: sys/raw is not served"),
+        ("debug", "f: disable_clustering has no effect: this node serves alone"),
         ("debug", "f:3: cluster_address has no effect: this node serves alone"),
     ]
     assert list(without_effect(ServerConfig(listeners=(ListenerConfig(),)))) == []
