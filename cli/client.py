@@ -6,7 +6,8 @@ import json
 import posixpath
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeGuard
 from urllib.parse import quote, urlencode, urljoin, urlsplit
@@ -108,6 +109,30 @@ class Client:
         A ``preflight`` is sent even where the command only shows its request.
         Raises ClientError (APIError for a status of 400 and more), or Shown.
         """
+        url, sent, content = self._prepared(method, path, body, query, headers or {}, preflight)
+        response = self._attempt(method, url, sent, content)
+        if response.status >= 400:
+            raise self._refusal(method, url, response)
+        return response
+
+    @contextmanager
+    def lines(self, path: str, query: dict[str, Any]) -> Iterator[Iterator[bytes]]:
+        """GET an answer that has no end: its lines as they come. Raises as ``request`` does."""
+        url, sent, _ = self._prepared("GET", path, None, query, {}, preflight=False)
+        settings, parts = self.settings, urlsplit(url)
+        target = f"{parts.path}?{parts.query}"
+        try:
+            with transport.stream(settings.address, settings.tls, "GET", target, sent, 0) as (response, lines):
+                if response.status >= 400:
+                    raise self._refusal("GET", url, response)
+                yield lines
+        except TransportError as e:
+            raise ClientError(f'Get "{url}": {e}') from e
+
+    def _prepared(
+        self, method: str, path: str, body: Any, query: dict[str, Any] | None, headers: dict[str, str], preflight: bool
+    ) -> tuple[str, dict[str, str], bytes | None]:
+        """URL, headers and body of a request. Raises ClientError, or Shown where it is not to be sent."""
         settings = self.settings
         if not settings.token.isprintable():
             raise ClientError("configured Vault token contains non-printable characters and cannot be used")
@@ -115,17 +140,14 @@ class Client:
         shown_url = f"{settings.address.text}{quote(target, safe='/$&+,:;=@')}"
         if query:
             shown_url += "?" + urlencode(sorted(query.items()), doseq=True)
-        sent = self._headers() | (headers or {})
+        sent = self._headers() | headers
         content = None if body is None else json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
         if settings.show and not preflight:
             from . import dry_run
 
             render = dry_run.curl if settings.show == "curl" else dry_run.policy
             raise Shown(render(settings, method, clean(path).lstrip("/"), shown_url, sent, content, query or {}))
-        response = self._attempt(method, shown_url, sent, content)
-        if response.status >= 400:
-            raise self._refusal(method, shown_url, response)
-        return response
+        return shown_url, sent, content
 
     def _headers(self) -> dict[str, str]:
         settings = self.settings

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TextIO
 
 from . import environment
 
 WIDTH = 78
 
 
-def coloured() -> bool:
-    """Whether standard error may carry colour: a terminal, and nobody asked for none."""
+def coloured(stream: TextIO | None = None) -> bool:
+    """Whether ``stream`` (standard error) may carry colour: a terminal, and nobody asked for none."""
     if "NO_COLOR" in os.environ or environment.lookup("CLI_NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
-    return sys.stderr.isatty()
+    return (stream or sys.stderr).isatty()
 
 
 def error(text: str) -> None:

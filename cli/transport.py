@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -123,6 +125,39 @@ def exchange(
 
     Raises TransportError.
     """
+    with _opened(address, tls, method, target, headers, body, timeout) as answer:
+        response = Response(answer.status, _lower(answer), answer.read(MAX_BODY + 1))
+    if len(response.body) > MAX_BODY:
+        raise TransportError(f"the answer is longer than {MAX_BODY} bytes")
+    if response.status == 400 and address.scheme == "http" and b"HTTP request to an HTTPS server" in response.body:
+        raise TransportError(_is_tls(address))
+    return response
+
+
+@contextmanager
+def stream(
+    address: Address, tls: TLS, method: str, target: str, headers: dict[str, str], timeout: float
+) -> Iterator[tuple[Response, Iterator[bytes]]]:
+    """Send one request, and give the lines of its answer as they come; one that refuses is read whole.
+
+    ``timeout``, in seconds, is for the server to say something: it may send lines that rarely. Raises TransportError.
+    """
+    with _opened(address, tls, method, target, headers, None, timeout) as answer:
+        if answer.status >= 400:
+            yield Response(answer.status, _lower(answer), answer.read(MAX_BODY)), iter(())
+        else:
+            yield Response(answer.status, _lower(answer), b""), iter(answer.readline, b"")
+
+
+def _lower(answer: http.client.HTTPResponse) -> dict[str, str]:
+    return {name.lower(): value for name, value in answer.getheaders()}
+
+
+@contextmanager
+def _opened(
+    address: Address, tls: TLS, method: str, target: str, headers: dict[str, str], body: bytes | None, timeout: float
+) -> Iterator[http.client.HTTPResponse]:
+    """The answer to a request, its body not read yet. What goes wrong until the end is a TransportError."""
     limit = timeout or None
     connection: http.client.HTTPConnection
     if address.scheme == "unix":
@@ -133,23 +168,19 @@ def exchange(
         connection = http.client.HTTPConnection(address.host, address.port, timeout=limit)
     try:
         connection.request(method, target, body=body, headers=headers)
-        answer = connection.getresponse()
-        content = answer.read(MAX_BODY + 1)
+        yield connection.getresponse()
     except ssl.SSLError as e:
         raise TransportError(_tls_reason(e, address)) from e
     except (http.client.HTTPException, ConnectionResetError) as e:
         raise TransportError(_plain_reason(e, address)) from e
     except TimeoutError as e:
         raise TransportError(f"no answer within {timeout:g} seconds") from e
+    except BrokenPipeError:
+        raise  # of whoever reads what we print
     except OSError as e:
         raise TransportError(_dial_reason(e, address)) from e
     finally:
         connection.close()
-    if len(content) > MAX_BODY:
-        raise TransportError(f"the answer is longer than {MAX_BODY} bytes")
-    if answer.status == 400 and address.scheme == "http" and b"HTTP request to an HTTPS server" in content:
-        raise TransportError(_is_tls(address))
-    return Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, content)
 
 
 def _load_directory(context: ssl.SSLContext, directory: str) -> None:

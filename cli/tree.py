@@ -20,6 +20,7 @@ ROOT = Group(
         Lazy("auth", "Work with auth methods", ".commands.mounts:AUTH"),
         Lazy("kv", "Work with key-value secrets", ".commands.kv:KV"),
         Lazy("lease", "Work with leases", ".commands.lease:LEASE"),
+        Lazy("monitor", "Watch the log of a server", ".commands.monitor:MONITOR"),
         Lazy("namespace", "Work with namespaces", ".commands.namespace:NAMESPACE"),
         Lazy("operator", "Operate a server", ".commands.operator:OPERATOR"),
         Lazy("patch", "Change parts of data", ".commands.data:PATCH"),

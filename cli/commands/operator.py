@@ -65,6 +65,7 @@ OPERATOR = Group(
     "operator",
     "Operates a server: its seal, its keys, its cluster.",
     (
+        Lazy("diagnose", "Look for what keeps a server from starting", ".commands.operator_diagnose:DIAGNOSE"),
         Lazy("generate-root", "Make a root token from key shares", ".commands.operator_root:GENERATE_ROOT"),
         Lazy("init", "Initialize a server", ".commands.operator_init:INIT"),
         Command("key-status", key_status, "Shows the encryption key in use.\n\n    $ caveau operator key-status",
@@ -80,5 +81,6 @@ OPERATOR = Group(
         Command("step-down", step_down, "Asks the active node to let another one lead.\n\n"
                 "    $ caveau operator step-down", summary="Let another node lead"),
         Lazy("unseal", "Unseal a server", ".commands.operator_unseal:UNSEAL"),
+        Lazy("validate-config", "Check a configuration without using it", ".commands.operator_diagnose:VALIDATE"),
     ),
 )  # fmt: skip
