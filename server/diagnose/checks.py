@@ -6,7 +6,6 @@ import asyncio
 import platform
 import resource
 import shutil
-import sqlite3
 import ssl
 from collections.abc import Collection
 from pathlib import Path
@@ -50,7 +49,7 @@ def run(paths: Collection[str], skip: Collection[str] = (), *, thorough: bool = 
 def _system(found: Check) -> None:
     found.add(
         "Check Versions",
-        message=f"Python {platform.python_version()}, {ssl.OPENSSL_VERSION}, SQLite {sqlite3.sqlite_version}.",
+        message=f"Python {platform.python_version()}, {ssl.OPENSSL_VERSION}.",
     )
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most != resource.RLIM_INFINITY and most < _FILES:
