@@ -121,7 +121,7 @@ class Userpass(Engine):
             raise InvalidRequest("missing password")
         user = await self._user(req.storage, p.username)
         if not await _matches(p.password, user.hash.encode() if user else _NOBODY) or user is None:
-            raise InvalidCredentials(_WRONG)
+            raise InvalidCredentials(_WRONG, known=user is not None)
         if not user.settings.allows(req.remote_address):
             raise PermissionDenied
         return Response(

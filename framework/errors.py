@@ -46,7 +46,11 @@ class InvalidRequest(CaveauError):
 
 
 class InvalidCredentials(InvalidRequest):
-    pass
+    """``known``: whether the method knows who tried, which the client must not learn."""
+
+    def __init__(self, message: str, *, known: bool) -> None:
+        super().__init__(message)
+        self.known = known
 
 
 class MultipleErrors(InvalidRequest):

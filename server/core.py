@@ -25,6 +25,7 @@ from ..storage.store import Store, Transaction
 from .audit import Broker
 from .cors import Cors
 from .identity.engine import IdentityEngine
+from .lockout import Lockout
 from .mounts import MountEntry
 from .namespaces import Namespaces
 from .node import Node
@@ -65,6 +66,7 @@ class Core:
         self.node: Node | None = None  # of the root namespace
         self.namespaces: Namespaces | None = None
         self.cors = Cors()
+        self.lockout = Lockout(config.user_lockout, self.clock)
         self.quotas = Quotas()
         self.audit = Broker(config, self.clock)
         self.ui_headers: Mapping[str, str] = {}

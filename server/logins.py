@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..framework import Auth, Request, Response
-from ..framework.errors import InvalidRequest, MultipleErrors
+from ..framework import Auth, Params, Request, Response
+from ..framework.errors import InvalidCredentials, InvalidRequest, MultipleErrors
 from ..storage.store import PrefixView
 from .policies import RESERVED, normalise
 from .request import CoreRequest
@@ -62,6 +63,22 @@ async def log_in(req: CoreRequest, response: Response) -> None:
     response.auth = await auth_wire(req, entry, text)
     if life.warnings:
         response.warnings = [*response.warnings, *life.warnings]
+
+
+async def attempt(req: CoreRequest, name: str, handler: Callable[[CoreRequest, Params], Awaitable[Any]], params: Params
+                  ) -> Any:  # fmt: skip
+    """Run the handler of a login by ``name``, which many failures lock out. Raises PermissionDenied."""
+    lockout, mount = req.node.core.lockout, req.mount
+    lockout.check(mount, name)
+    try:
+        answer = await handler(req, params)
+    except InvalidCredentials as error:
+        lockout.check(mount, name)
+        lockout.failed(req.node.namespace, mount, name, known=error.known)
+        raise
+    lockout.check(mount, name)  # many guesses at once are no more guesses: a right one among them tells nothing
+    lockout.succeeded(mount, name)
+    return answer
 
 
 def token_type(mount: str | None, method: str) -> str:

@@ -17,6 +17,10 @@ from ..framework.metrics import Timing
 SINGLETONS = ("sys/", "cubbyhole/", "identity/")
 """Mounts that every namespace has once, and that cannot be moved, unmounted or mounted over."""
 
+_LOCKOUT_UNSET = {
+    "lockout_counter_reset_duration": 0, "lockout_disable": False, "lockout_duration": 0, "lockout_threshold": 0,
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class MountConfig:
@@ -35,7 +39,12 @@ class MountConfig:
 
     def wire(self) -> dict[str, Any]:
         """As ``sys/mounts`` shows it: what is unset is left out."""
-        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        shown = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        if lockout := shown.get("user_lockout_config"):
+            shown["user_lockout_config"] = {
+                f"user_{name}": lockout.get(name, unset) for name, unset in _LOCKOUT_UNSET.items()
+            }
+        return shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from ..framework.routes import Route
 from ..framework.wire import INT
 from ..storage.store import ATTEMPTS, PrefixView, Transaction
 from .limiting import admit
-from .logins import log_in
+from .logins import attempt, log_in
 from .mounts import Mount
 from .node import Node
 from .policy import ACL, Decision, without_sudo
@@ -232,7 +232,11 @@ class Pipeline:
             checked = perf_counter()  # how long a device takes says nothing of the engine
         timing = mount.timings.get(req.op) or self._timing(mount, req.op)
         try:
-            answer = await getattr(engine, route.handler)(req, params)
+            handler = getattr(engine, route.handler)
+            if route.login and (name := getattr(params, route.login)):
+                answer = await attempt(req, name, handler, params)
+            else:
+                answer = await handler(req, params)
         finally:
             timing.observe(perf_counter() - checked)
         response = answer if isinstance(answer, Response) else Response(data=answer)

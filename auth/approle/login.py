@@ -43,7 +43,7 @@ class AppRole(RoleSettings, SecretIds):
         name = await storage.get(f"role-id/{self.hash(p.role_id)}")
         role = None if name is None else await self.role(storage, name.decode())
         if role is None:
-            raise InvalidCredentials(_WRONG)
+            raise InvalidCredentials(_WRONG, known=False)
         meta, bound = {"role_name": role.name}, tuple[str, ...]()
         if role.bind_secret_id:
             if not p.secret_id:
@@ -69,7 +69,7 @@ class AppRole(RoleSettings, SecretIds):
         hashed = self.hash(text)
         found = await self.secret_id(req.storage, role, hashed)
         if found is None:
-            raise InvalidCredentials(_WRONG)
+            raise InvalidCredentials(_WRONG, known=True)
         if found.cidr_list and not address_in(req.remote_address, found.cidr_list):
             raise InvalidRequest(
                 f'source address "{req.remote_address}" unauthorized through CIDR restrictions on the secret ID'
@@ -80,6 +80,9 @@ class AppRole(RoleSettings, SecretIds):
             left = replace(found, num_uses=found.num_uses - 1, updated=self.clock.time())
             req.storage.put(f"secret/{role.uid}/{hashed}", orjson.dumps(left))
         return {**found.metadata, "role_name": role.name}, found.token_bound_cidrs
+
+    async def login_role(self, req: Request, p: LoginParams) -> str:
+        return (await req.storage.get(f"role-id/{self.hash(p.role_id)}") or b"").decode()
 
     async def renew_login(self, req: Request, auth: Auth) -> Auth:
         role = await self.role(req.storage, auth.internal["role_name"])

@@ -17,7 +17,6 @@ SERVER: Final[Reasons] = {
     "disable_clustering": ("debug", "this node serves alone"),
     "disable_standby_reads": ("debug", "this node serves alone"),
     "enable_response_header_raft_node_id": ("debug", "this node is not part of a Raft cluster"),
-    "user_lockouts": ("debug", "there is no auth method in which users log in by a password"),
     "plugin_directory": ("debug", "plug-ins are Python packages, found by their entry points"),
     "unsafe_cross_namespace_identity": ("debug", "there is one namespace"),
 }

@@ -9,6 +9,7 @@ from .counters import CounterRoutes
 from .health import HealthRoutes
 from .host import HostRoutes
 from .internal import InternalRoutes
+from .locked_users import LockedUserRoutes
 from .loggers import LoggerRoutes
 from .metrics import MetricsRoutes
 from .mounts import MountRoutes
@@ -31,6 +32,7 @@ class System(
     HostRoutes,
     InternalRoutes,
     LoggerRoutes,
+    LockedUserRoutes,
     MetricsRoutes,
     MountRoutes,
     PluginRoutes,

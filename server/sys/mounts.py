@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from ...framework import Context, Field, NoParams, Params, Response, delete, read, update
 from ...framework.errors import InvalidRequest, MultipleErrors, NotFound, UnsupportedOperation
-from ...framework.wire import MAP, PAIRS, Wire, parse_bool, parse_duration
+from ...framework.wire import INT, MAP, PAIRS, Wire, parse_bool, parse_duration
 from ..mounts import SINGLETONS, Mount, MountConfig, MountEntry, clean_path
 from ..node import ALIASES
 from ..request import CoreRequest
@@ -239,7 +239,7 @@ class MountRoutes(SystemRoutes):
         if mount.entry.options:
             shown["options"] = mount.entry.options
         if lockout is not None:
-            shown |= {name.replace("lockout_", "user_lockout_", 1): value for name, value in lockout.items()}
+            shown |= lockout
         return Response(data=shown, flat=True)
 
     @update("mounts/{path:some}/tune")
@@ -300,7 +300,8 @@ class MountRoutes(SystemRoutes):
             raise InvalidRequest(f"invalid 'token_type' value {p.token_type[:64]!r}; use one of: service, batch, "
                                  "default-service, default-batch")  # fmt: skip
         if "user_lockout_config" in p.given:
-            changes["user_lockout_config"] = _lockout(p.user_lockout_config)
+            old = entry.config.user_lockout_config or {}
+            changes["user_lockout_config"] = {**old, **_lockout(p.user_lockout_config)}
         if changes.get("listing_visibility") == "":
             changes["listing_visibility"] = None
         tuned = entry.tuned(**changes)
@@ -416,9 +417,13 @@ def _lockout(raw: Mapping[str, Any]) -> dict[str, Any]:
     if unknown := sorted(raw.keys() - known):
         raise InvalidRequest(f"unknown user_lockout_config setting {unknown[0][:64]!r}; known: {sorted(known)}")
     try:
-        shown: dict[str, Any] = {name: int(parse_duration(raw.get(name, 0))) for name in sorted(durations)}
-        shown["lockout_threshold"] = int(raw.get("lockout_threshold", 0))
-        shown["lockout_disable"] = parse_bool(raw.get("lockout_disable", False))
+        given: dict[str, Any] = {name: int(parse_duration(raw[name])) for name in durations & raw.keys()}
+        if "lockout_threshold" in raw:
+            given["lockout_threshold"] = INT.parse(raw["lockout_threshold"])
+        if "lockout_disable" in raw:
+            given["lockout_disable"] = parse_bool(raw["lockout_disable"])
+        if min(given.values(), default=0) < 0:
+            raise ValueError("a setting is negative")
     except (TypeError, ValueError) as error:
         raise InvalidRequest(f"invalid user_lockout_config: {error}") from None
-    return shown
+    return given

@@ -247,6 +247,12 @@ INTENDED = (
         request="t POST auth/token/renew-self.*",
         aspect=r"value auth\.num_uses",
     ),
+    Intended(
+        "a setting of the lockout that cannot be read is told with its value",
+        request=r"POST sys/auth/lo-\$n/tune .*",
+        aspect="error",
+        ours="invalid user_lockout_config: .*",
+    ),
     # HTTP and JSON.
     Intended(
         "the words about what is no JSON are each parser's own",

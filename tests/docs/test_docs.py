@@ -116,8 +116,7 @@ def test_the_tables_of_directives_are_complete_and_right(section):
 
 
 UNUSED = "no effect yet"
-ALSO_NAMES_OF_ELSE = {"role", "local", "description", "options", "path", "lockout_threshold", "lockout_duration",
-                      "lockout_counter_reset", "disable_lockout"}  # fmt: skip
+ALSO_NAMES_OF_ELSE = {"role", "local", "description", "options", "path"}
 ONLY_SHOWN = {"cluster_address", "cluster_addr"}
 
 
