@@ -81,9 +81,6 @@ class AppRole(RoleSettings, SecretIds):
             req.storage.put(f"secret/{role.uid}/{hashed}", orjson.dumps(left))
         return {**found.metadata, "role_name": role.name}, found.token_bound_cidrs
 
-    async def login_role(self, req: Request, p: LoginParams) -> str:
-        return (await req.storage.get(f"role-id/{self.hash(p.role_id)}") or b"").decode()
-
     async def renew_login(self, req: Request, auth: Auth) -> Auth:
         role = await self.role(req.storage, auth.internal["role_name"])
         if role is None:
