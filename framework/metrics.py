@@ -240,6 +240,6 @@ def _key(name: str, labels: dict[str, str]) -> Key:
     return Key(name, tuple(sorted(labels.items())) if labels else ())
 
 
-def value(name: str, amount: float, **labels: str) -> Value:
+def value(name: str, amount: float, /, **labels: str) -> Value:
     """One number of a source."""
     return Value(_key(name, labels), amount)

@@ -33,6 +33,8 @@ async def admit(quotas: Quotas, node: Node, incoming: Incoming) -> None:
     if quotas.config.response_headers:
         incoming.answer_headers = verdict.headers()
     if not verdict.admitted:
+        if not quotas.config.audit_logging:
+            incoming.audit = None
         raise RateLimited(f'request path "{incoming.path}": rate limit quota exceeded')
 
 

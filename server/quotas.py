@@ -202,6 +202,7 @@ class Meter:
         self._quota = quota
         self._windows: dict[str, _Window] = {}
         self._swept = 0.0
+        self.refused = 0  # requests, since it is in force
 
     def take(self, client: str, now: float, *, secondary: bool = False) -> Verdict:
         """Count a request of ``client`` at ``now``; ``secondary``: at the secondary rate."""
@@ -209,12 +210,14 @@ class Meter:
         limit = math.ceil(quota.secondary_rate if secondary and quota.secondary_rate else quota.rate)
         window = self._windows.get(client)
         if window is not None and now < window.blocked_until:
+            self.refused += 1
             return Verdict(False, limit, 0, window.blocked_until - now)
         if window is None or now >= window.ends:
             self._windows.pop(client, None)  # to come last among them again
             self._make_room(now)
             window = self._windows[client] = _Window(now + quota.interval, limit)
         if not window.left:
+            self.refused += 1
             window.blocked_until = now + quota.block_interval
             return Verdict(False, limit, 0, max(window.ends, window.blocked_until) - now)
         window.left -= 1

@@ -105,7 +105,8 @@ class Broker:
         except AuditFailed:
             raise
         except CaveauError as error:
-            await record.refused(error)
+            if incoming.audit is not None:  # taken away: a refusal that is not to be recorded
+                await record.refused(error)
             raise
         except BaseException:
             record.broken_off()

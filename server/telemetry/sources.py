@@ -38,6 +38,9 @@ def register(core: Core) -> None:
                 "barrier.estimated_encryptions", node.barrier.encryptions, term=str(node.barrier.keyring.active)
             )
 
+        for quota in core.quotas.rates:
+            yield value("quota.rate_limit.violation", core.quotas.meter(quota).refused, name=quota.name)
+
     core.metrics.gauges("core", state)
     core.metrics.counts("core", counted)
     runtime.register(core.metrics)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -208,3 +210,24 @@ async def test_a_limit_for_a_role_of_approle(server):
         for role in ("a", "a", "b")
     ]
     assert got == [False, True, False]
+
+
+async def test_refusals_are_counted(server):
+    await server.call("update", f"{RATE}/q", {"rate": 1, "path": "kv-v1", "interval": 10, "block_interval": 5})
+    for _ in range(3):
+        await refused(server, "read", "kv-v1/x")
+    text = (await server.call("read", "sys/metrics", {"format": "prometheus"})).body.decode()
+    assert re.search(r'^vault_quota_rate_limit_violation\{[^}]*name="q"[^}]*\} 2', text, re.M)
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+async def test_refusals_are_audited_when_that_is_wanted(server, tmp_path, wanted):
+    log = tmp_path / "log"
+    await server.call("update", "sys/audit/file", {"type": "file", "options": {"file_path": str(log)}})
+    await server.call("update", "sys/quotas/config", {"enable_rate_limit_audit_logging": wanted})
+    await server.call("update", f"{RATE}/q", {"rate": 1, "path": "kv-v1", "interval": 10})
+    assert [await refused(server, "read", f"kv-v1/{name}") for name in ("first", "second")] == [False, True]
+    text = await asyncio.to_thread(log.read_text)
+    assert "kv-v1/first" in text
+    assert ("rate limit quota exceeded" in text) == wanted
+    assert ("kv-v1/second" in text) == wanted
