@@ -237,10 +237,12 @@ class Client:
         return data
 
     def secret(self, method: str, path: str, **options: Any) -> Secret | None:
-        """The answer as a secret, None where it is empty."""
+        """The answer as a secret, None where it is empty. One without an envelope is the data of a secret."""
         found = self.json(method, path, **options)
         if found is None:
             return None
+        if isinstance(found, dict) and found and not found.keys() & _ENVELOPE:
+            return {"data": found}
         if not _is_secret(found):
             raise ClientError(f"the answer to {method} {path} is not what a Vault server says")
         return found
@@ -283,6 +285,11 @@ class Client:
 def clean(path: str) -> str:
     """``path`` with one leading slash and none at the end, as the URL will have it."""
     return posixpath.normpath("/" + path.strip("/")) if path.strip("/") else "/"
+
+
+_ENVELOPE = frozenset(
+    {"request_id", "lease_id", "lease_duration", "renewable", "data", "auth", "wrap_info", "warnings"}
+)
 
 
 def _is_secret(answer: Any) -> TypeGuard[Secret]:

@@ -71,8 +71,9 @@ def dev_config(config: ServerConfig, address: str, *, persist: Path | None, tls:
         listeners=(listener, *config.listeners),
         storage=store,
         telemetry=telemetry,
-        raw_storage_endpoint=True,  # as in Vault, and the next too
+        raw_storage_endpoint=True,  # as in Vault, and the next two
         introspection_endpoint=True,
+        ui=True,
     )
 
 

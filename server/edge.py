@@ -86,6 +86,7 @@ class Edge:
         size = listener.max_request_size
         self._max_body = math.inf if size < 0 else size or DEFAULT_MAX_BODY
         self._reader = Reader(Limits(**{each.name: getattr(listener, each.name) for each in fields(Limits)}))
+        self._pages = core.config.ui and listener.role != "metrics_only"
         self._guarded = listener.role == "metrics_only" or listener.require_request_header
         self._closed = frozenset[str]().union(*(paths for name, paths in _CLOSABLE.items() if getattr(listener, name)))
         self._opened = tuple(path for name, paths in _OPENED.items() if getattr(listener, name) for path in paths)
@@ -158,6 +159,11 @@ class Edge:
 
     async def _incoming(self, request: BaseRequest, request_id: str) -> Incoming | Answer:
         raw_path, _, query = request.raw_path.partition("?")
+        if self._pages and raw_path.startswith("/ui/") and request.method in ("GET", "HEAD"):
+            from .identity.oidc import page  # when somebody logs in to an application
+
+            if page.is_page(raw_path):
+                return Answer(200, page.PAGE, page.HEADERS)
         path = _path(raw_path)
         if path is None:
             return _redirect(request.method, raw_path, query)

@@ -11,7 +11,6 @@ from .model import ListenerConfig, ServerConfig
 Reasons = dict[str, tuple[str, str]]
 
 SERVER: Final[Reasons] = {
-    "ui": ("info", "there is no web page"),
     "ha_storage": ("warn", "this node serves alone; nothing is stored there"),
     "cluster_addr": ("debug", "this node serves alone"),
     "disable_clustering": ("debug", "this node serves alone"),

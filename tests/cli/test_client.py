@@ -130,6 +130,14 @@ def test_nothing_there_is_none_but_warnings_are_kept() -> None:
         assert (client(stub).read("x") or {})["warnings"] == ["w"]
 
 
+def test_an_answer_without_an_envelope_is_data() -> None:
+    with serving(Answer(200, {"active": False}), Answer(200, {"warnings": ["w"]}), Answer(200, {})) as stub:
+        asked = client(stub)
+        assert asked.write("identity/oidc/introspect") == {"data": {"active": False}}
+        assert asked.read("x") == {"warnings": ["w"]}
+        assert asked.read("x") == {}
+
+
 def test_one_redirect_is_followed_with_method_body_and_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VAULT_TOKEN", "hvs.t")
     with serving(Answer(200, {"data": {"a": 1}})) as leader:
