@@ -82,6 +82,11 @@ class Server:
         return self.product.name
 
     @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def _config(self) -> Path:
         return self.directory / "server.hcl"
 

@@ -114,9 +114,21 @@ class Broker:
         await record.answered(response)
         return response
 
-    def post(self, write: Callable[[Formatter], bytes]) -> list[Group]:
-        """Hand an entry to every device that wants it; the groups it went into."""
-        return [device.channel.post(line) for device in self.devices.values() if (line := write(device.formatter))]
+    def post_request(self, record: Record, error: CaveauError | None = None) -> list[Group]:
+        """Hand the entry of a request to every device that wants it; the groups it went into."""
+        return [
+            device.channel.post(line)
+            for device in self.devices.values()
+            if (line := device.formatter.request(record, error))
+        ]
+
+    def post_response(self, record: Record, response: Response | None, error: CaveauError | None = None) -> list[Group]:
+        """Hand the entry of an answer to every device that wants it; the groups it went into."""
+        return [
+            device.channel.post(line)
+            for device in self.devices.values()
+            if (line := device.formatter.response(record, response, error))
+        ]
 
     async def recorded(self, groups: Sequence[Group]) -> None:
         """Return once one of the groups is recorded, or if there are none; raises AuditFailed."""

@@ -48,10 +48,11 @@ class Channel:
         self.failure = ""  # why the last group was not written; empty while all is well
         self.lost = 0  # entries that this device did not record
         self._loop = asyncio.get_running_loop()
-        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[Group | Callable[[], None] | None] = queue.SimpleQueue()
         self._filling: Group | None = None
         self._writing: Group | None = None
         self._hung = False
+        self._began = 0.0  # when the device was given the group it writes
         self._timer: asyncio.TimerHandle | None = None
         self._thread = threading.Thread(target=self._run, name=f"audit {path}", daemon=True)
         self._thread.start()
@@ -78,8 +79,21 @@ class Channel:
         if group is None or self._writing is not None:
             return
         self._filling, self._writing = None, group
-        self._timer = self._loop.call_later(LIMIT_SECONDS, self._overdue)
-        self._work.put(lambda: self._write(group))
+        self._began = self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_later(LIMIT_SECONDS, self._check)
+        self._work.put(group)
+
+    def _check(self) -> None:
+        """One timer watches over many groups."""
+        self._timer = None
+        if self._writing is None or self._hung:
+            return
+        left = self._began + LIMIT_SECONDS - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._check)
+        else:
+            self._overdue()
 
     def _overdue(self) -> None:
         """The device hangs: nobody waits for it any longer, until it is heard of again."""
@@ -92,8 +106,6 @@ class Channel:
         self._filling = None
 
     def _finished(self, group: Group, error: str) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
         self._writing, self._hung = None, False
         if error:
             self.fail(error)
@@ -117,7 +129,10 @@ class Channel:
 
     def _run(self) -> None:
         while (work := self._work.get()) is not None:
-            work()
+            if isinstance(work, Group):
+                self._write(work)
+            else:
+                work()
 
     def _write(self, group: Group) -> None:
         self._tell(self._finished, group, _attempt(lambda: self.device.write(group.entries)))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
@@ -21,6 +22,7 @@ from ...framework.errors import (
     UnsupportedOperation,
     UnsupportedPath,
 )
+from ...framework.messages import WrapInfo
 from .filters import condition, exclusions, without
 from .hashing import Hash, Hasher, clear, hidden
 from .options import Options
@@ -33,7 +35,10 @@ if TYPE_CHECKING:
 
 _NOBODY: Final[Mapping[str, Any]] = {"token_type": "default"}
 _ANYBODY: Final[Mapping[str, Any]] = {"policy_results": {"allowed": True}, "token_type": "default"}
-_KNOWN_AUTHS: Final = 4096
+_ROOT_NAMESPACE: Final = b'{"id":"root"}'
+_KNOWN: Final = 4096
+_KNOWN_ANSWERS: Final = 2048
+_LONGEST_ANSWER: Final = 2048  # bytes
 _ERRORS: Final = (
     (NotFound, ""),
     (PermissionDenied, "permission denied"),
@@ -46,8 +51,32 @@ _ERRORS: Final = (
 )
 
 
+class _Who(NamedTuple):
+    """What entries say of a token, as JSON: all of ``auth``, and its parts of ``request``."""
+
+    token: TokenEntry | None
+    decision: Decision | None
+    auth: bytes
+    client: bytes
+    tokens: bytes
+
+
+class _Where(NamedTuple):
+    """What entries say of a mount, as JSON: its parts of ``request`` and ``response``."""
+
+    mount: Mount
+    asked: bytes
+    answered: bytes
+    asked_keys: frozenset[str]  # of fields that are not hashed
+    answered_keys: frozenset[str]
+
+
 class Formatter:
-    """Writes entries for one device: its salt, and the options that every device has."""
+    """Writes entries for one device: its salt, and the options that every device has.
+
+    An entry is put together of pieces of JSON, those of token and mount remembered: two entries a request are to
+    cost less than the request.
+    """
 
     def __init__(self, options: Options, salt: bytes, *, prefixes: bool) -> None:
         """``prefixes``: whether the server's configuration allows ``prefix``. Raises InvalidRequest."""
@@ -66,26 +95,35 @@ class Formatter:
             raise InvalidRequest(f'unknown format type "{style[:64]}"')
         self._filter = condition(text) if (text := options.text("filter")) else None
         self._exclusions = exclusions(text) if (text := options.text("exclude")) else ()
-        self._auths: dict[str, tuple[TokenEntry, Decision | None, bytes]] = {}
+        self._is_plain = self._filter is None and not self._exclusions and not prefix
+        self._whos: dict[str, _Who] = {}
+        self._wheres: dict[int, _Where] = {}
+        self._answers: dict[bytes, bytes] = {}
+        self._digest_key = os.urandom(32)
 
     def request(self, record: Record, error: CaveauError | None = None) -> bytes:
-        """The entry of a request; of one that is refused, with why."""
-        return self._line(record, "request", self._auth(record), self._request(record), None, error)
+        """The entry of a request; of one that is refused, with why. Empty if the device is to have none."""
+        who = self._who(record)
+        record.asked[self] = asked = self._asked(record, who)
+        return self._line(record, b"request", who.auth, asked, b"", error)
 
     def response(self, record: Record, response: Response | None, error: CaveauError | None = None) -> bytes:
-        """The entry of an answer: ``response``, or ``error`` instead."""
-        auth = self._auth(record)
-        if error is not None:
-            given: dict[str, Any] = {"data": {"error": self._hash(str(error))}} if str(error) else {}
+        """The entry of an answer: ``response``, or ``error`` instead. Empty if the device is to have none."""
+        who = self._who(record)
+        asked = record.asked.get(self) or self._asked(record, who)
+        auth = who.auth
+        if response is None:
+            assert error is not None
+            text = str(error)
+            given = b'"data":' + orjson.dumps({"error": self._hash(text)}) if text else b""
         else:
-            assert response is not None
-            given = self._response(record, response)
+            given = self._given(record, response)
             if response.auth and record.is_login:
-                auth = orjson.dumps(given["auth"])
-        shown = given | _mount(record.mount, "mount_running_plugin_version")
-        return self._line(
-            record, "response", auth, self._request(record), jsontext.dumps(shown, sort_keys=False), error
-        )
+                auth = orjson.dumps(self._given_auth(response.auth))
+        mount = record.mount
+        where = self._where(mount).answered if mount is not None else b""
+        answered = b',"response":{%b%b%b}' % (given, b"," if given and where else b"", where)
+        return self._line(record, b"response", auth, asked, answered, error)
 
     def test(self, now: float, request_id: str) -> bytes:
         """The entry with which a device is tried when it is enabled."""
@@ -99,47 +137,54 @@ class Formatter:
         }  # fmt: skip
         return self._prefix + orjson.dumps(entry) + b"\n"
 
-    def wants(self, line: bytes) -> bytes:
-        """The line as this device is to have it; empty if it is to have none of it."""
+    def _line(
+        self, record: Record, kind: bytes, auth: bytes, asked: bytes, answered: bytes, error: CaveauError | None
+    ) -> bytes:
+        why = b"" if error is None or not (text := _summary(error)) else b',"error":' + orjson.dumps(text)
+        time = rfc3339(record.now()).encode()
+        line = b'{"time":"%b","type":"%b","auth":%b,"request":%b%b%b}\n' % (time, kind, auth, asked, answered, why)
+        return line if self._is_plain else self._wanted(line)
+
+    def _wanted(self, line: bytes) -> bytes:
+        """The line as a device with a prefix, a filter or exclusions is to have it."""
         if self._filter is None and not self._exclusions:
-            return self._prefix + line if self._prefix else line
+            return self._prefix + line
         entry: dict[str, Any] = jsontext.loads(line)
         if self._filter is not None and not self._filter(entry):
             return b""
         return self._prefix + jsontext.dumps(without(entry, self._exclusions), sort_keys=False) + b"\n"
 
-    def _line(
-        self, record: Record, kind: str, auth: bytes, request: bytes, response: bytes | None, error: CaveauError | None
-    ) -> bytes:
-        time = rfc3339(record.now())
-        line = f'{{"time":"{time}","type":"{kind}","auth":'.encode() + auth + b',"request":' + request
-        if response is not None:
-            line += b',"response":' + response
-        if error is not None and (text := _summary(error)):
-            line += b',"error":' + orjson.dumps(text)
-        return self.wants(line + b"}\n")
-
     # Who
 
-    def _auth(self, record: Record) -> bytes:
-        token, decision = record.token, record.decision
+    def _who(self, record: Record) -> _Who:
+        token, decision, text = record.token, record.decision, record.incoming.token
         if token is None:
-            return orjson.dumps(_NOBODY if record.failed else _ANYBODY)
-        text = record.incoming.token
-        known = self._auths.get(text)
-        if known is not None and known[0] is token and known[1] is decision:
-            return known[2]
-        auth = orjson.dumps(self._token(token, text, decision, record))
-        if len(self._auths) >= _KNOWN_AUTHS:
-            self._auths.clear()
-        self._auths[text] = token, decision, auth
-        return auth
+            tokens = b'"client_token":%b,' % orjson.dumps(self._often(text)) if text else b""
+            return _Who(None, None, orjson.dumps(_NOBODY if record.failed else _ANYBODY), b"", tokens)
+        known = self._whos.get(text)
+        if known is not None and known.token is token and known.decision is decision:
+            return known
+        namespace = record.namespace.id
+        tokens = b'"client_token":%b,' % orjson.dumps(self._often(text))
+        if token.accessor:
+            tokens += b'"client_token_accessor":%b,' % orjson.dumps(self._accessor(token.accessor))
+        client = token.entity_id or client_id(token.policies, namespace)
+        who = _Who(
+            token,
+            decision,
+            orjson.dumps(self._token(token, text, decision, namespace)),
+            b'"client_id":%b,' % orjson.dumps(client),
+            tokens,
+        )
+        if len(self._whos) >= _KNOWN:
+            self._whos.clear()
+        self._whos[text] = who
+        return who
 
-    def _token(self, token: TokenEntry, text: str, decision: Decision | None, record: Record) -> dict[str, Any]:
+    def _token(self, token: TokenEntry, text: str, decision: Decision | None, namespace: str) -> dict[str, Any]:
         shown: dict[str, Any] = {"client_token": self._often(text)}
         if token.accessor:
             shown["accessor"] = self._accessor(token.accessor)
-        namespace = record.namespace.id
         shown |= {
             "display_name": token.display_name,
             "policies": token.policies,
@@ -156,31 +201,46 @@ class Formatter:
 
     # What was asked
 
-    def _request(self, record: Record) -> bytes:
-        incoming, token, mount, namespace = record.incoming, record.token, record.mount, record.namespace
-        shown: dict[str, Any] = {"id": incoming.id}
-        if token is not None:
-            shown["client_id"] = token.entity_id or client_id(token.policies, namespace.id)
-        shown["operation"] = record.op
-        shown |= _mount(mount, "mount_running_version")
-        if incoming.token:
-            shown["client_token"] = self._often(incoming.token)
-        if token is not None and token.accessor:
-            shown["client_token_accessor"] = self._accessor(token.accessor)
-        shown["namespace"] = {"id": namespace.id, "path": namespace.path} if namespace.path else {"id": namespace.id}
-        shown["path"] = incoming.path
+    def _asked(self, record: Record, who: _Who) -> bytes:
+        incoming, mount, namespace = record.incoming, record.mount, record.namespace
+        where = None if mount is None else self._where(mount)
+        more = b""
         if incoming.data:
-            keys = mount.entry.config.audit_non_hmac_request_keys if mount else None
-            shown["data"] = hidden(incoming.data, self._hash, frozenset(keys or ()))
+            data = hidden(incoming.data, self._hash, where.asked_keys if where else frozenset())
+            more = b',"data":' + jsontext.dumps(data, sort_keys=False)
         if incoming.remote_address:
-            shown["remote_address"] = incoming.remote_address
+            more += b',"remote_address":' + orjson.dumps(incoming.remote_address)
         if isinstance(peer := incoming.peer, tuple):
-            shown["remote_port"] = peer[1]
+            more += b',"remote_port":%d' % peer[1]
         if incoming.wrap_ttl:
-            shown["wrap_ttl"] = int(incoming.wrap_ttl)
+            more += b',"wrap_ttl":%d' % incoming.wrap_ttl
         if record.headers and (headers := self._headers(record)):
-            shown["headers"] = headers
-        return jsontext.dumps(shown, sort_keys=False)
+            more += b',"headers":' + jsontext.dumps(headers, sort_keys=False)
+        return b'{"id":%b,%b"operation":"%b",%b%b"namespace":%b,"path":%b%b}' % (
+            orjson.dumps(incoming.id),
+            who.client,
+            record.op.encode(),
+            b"" if where is None else where.asked + b",",
+            who.tokens,
+            orjson.dumps({"id": namespace.id, "path": namespace.path}) if namespace.path else _ROOT_NAMESPACE,
+            orjson.dumps(incoming.path),
+            more,
+        )
+
+    def _where(self, mount: Mount) -> _Where:
+        known = self._wheres.get(id(mount))
+        if known is None:
+            if len(self._wheres) >= _KNOWN:
+                self._wheres.clear()
+            config = mount.entry.config
+            known = self._wheres[id(mount)] = _Where(
+                mount,
+                orjson.dumps(_mount(mount, "mount_running_version"))[1:-1],
+                orjson.dumps(_mount(mount, "mount_running_plugin_version"))[1:-1],
+                frozenset(config.audit_non_hmac_request_keys or ()),
+                frozenset(config.audit_non_hmac_response_keys or ()),
+            )
+        return known
 
     def _headers(self, record: Record) -> dict[str, list[str]]:
         given = record.incoming.headers
@@ -194,44 +254,65 @@ class Formatter:
 
     # What was answered
 
-    def _response(self, record: Record, response: Response) -> dict[str, Any]:
+    def _given(self, record: Record, response: Response) -> bytes:
+        """The fields of ``response`` but for those of the mount, without the braces."""
         if response.wrap_info is not None:
-            wrap = response.wrap_info
-            info: dict[str, Any] = {
-                "ttl": wrap.ttl,
-                "token": self._hash(wrap.token),
-                "accessor": self._accessor(wrap.accessor),
-                "creation_time": rfc3339(wrap.creation_time),
-                "creation_path": wrap.creation_path,
-            }
-            if wrap.wrapped_accessor:
-                info["wrapped_accessor"] = self._accessor(wrap.wrapped_accessor)
-            return {"wrap_info": info}
-        shown: dict[str, Any] = {}
+            return b'"wrap_info":' + orjson.dumps(self._wrap(response.wrap_info))
+        given = []
         if response.auth:
-            shown["auth"] = self._given_auth(response.auth)
+            given.append(b'"auth":' + orjson.dumps(self._given_auth(response.auth)))
         if response.lease_id:
-            shown["secret"] = {"lease_id": response.lease_id}
+            given.append(b'"secret":' + orjson.dumps({"lease_id": response.lease_id}))
         if response.body is not None:
-            shown["data"] = {
+            raw = {
                 "http_content_type": self._hash(response.content_type),
                 "http_raw_body": self._hash(response.body.decode("utf-8", "backslashreplace")),
                 "http_status_code": response.status or 200,
             }
+            given.append(b'"data":' + orjson.dumps(raw))
         elif response.data is not None:
-            shown["data"] = self._data(record, response.data)
+            given.append(b'"data":' + self._data(record, response.data))
         if response.warnings:
-            shown["warnings"] = list(response.warnings)
-        return shown
+            given.append(b'"warnings":' + orjson.dumps(list(response.warnings)))
+        return given[0] if len(given) == 1 else b",".join(given)
 
-    def _data(self, record: Record, data: Any) -> Any:
+    def _wrap(self, wrap: WrapInfo) -> dict[str, Any]:
+        info: dict[str, Any] = {
+            "ttl": wrap.ttl,
+            "token": self._hash(wrap.token),
+            "accessor": self._accessor(wrap.accessor),
+            "creation_time": rfc3339(wrap.creation_time),
+            "creation_path": wrap.creation_path,
+        }
+        if wrap.wrapped_accessor:
+            info["wrapped_accessor"] = self._accessor(wrap.wrapped_accessor)
+        return info
+
+    def _data(self, record: Record, data: Any) -> bytes:
         if self._elide and record.op in ("list", "scan") and isinstance(data, Mapping):
             data = {
                 key: len(value) if key in ("keys", "key_info") and hasattr(value, "__len__") else value
                 for key, value in data.items()
             }
-        keys = record.mount.entry.config.audit_non_hmac_response_keys if record.mount else None
-        return hidden(data, self._hash, frozenset(keys or ()))
+        mount = record.mount
+        keys = frozenset[str]() if mount is None else self._where(mount).answered_keys
+        if not keys:
+            text = jsontext.dumps(data, sort_keys=False)
+            if len(text) <= _LONGEST_ANSWER:
+                return self._remembered(text, data)
+        return jsontext.dumps(hidden(data, self._hash, keys), sort_keys=False)
+
+    def _remembered(self, text: bytes, data: Any) -> bytes:
+        """What becomes of ``data``, whose JSON is ``text``. Most reads are of what was read before; it is known by
+        its digest, so that no secret is kept for it."""
+        digest = hashlib.blake2b(text, digest_size=16, key=self._digest_key).digest()
+        known = self._answers.get(digest)
+        if known is None:
+            known = jsontext.dumps(hidden(data, self._hash), sort_keys=False)
+            if len(self._answers) >= _KNOWN_ANSWERS:
+                self._answers.clear()
+            self._answers[digest] = known
+        return known
 
     def _given_auth(self, auth: Mapping[str, Any]) -> dict[str, Any]:
         """The token that an answer brings; ``auth`` is in wire form."""
@@ -251,9 +332,7 @@ class Formatter:
         return {key: value for key, value in shown.items() if value}
 
 
-def _mount(mount: Mount | None, version: str) -> dict[str, Any]:
-    if mount is None:
-        return {}
+def _mount(mount: Mount, version: str) -> dict[str, Any]:
     entry = mount.entry
     return {
         "mount_point": mount.point,

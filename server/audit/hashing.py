@@ -71,7 +71,9 @@ def _hidden(value: Any, hashed: Hash, shown: frozenset[str]) -> Any:
         return hashed(value)
     if kind is dict:
         if not shown:
-            return {key: _hidden(each, hashed, shown) for key, each in value.items()}
+            return {
+                key: hashed(each) if type(each) is str else _hidden(each, hashed, shown) for key, each in value.items()
+            }
         return {key: (_seen if key in shown else _hidden)(each, hashed, shown) for key, each in value.items()}
     if kind in _PLAIN:
         return value

@@ -17,18 +17,20 @@ if TYPE_CHECKING:
     from ..tokens import TokenEntry
     from .broker import Broker
     from .channel import Group
+    from .entry import Formatter
 
 
 class Record:
     """What is known of a request so far. The pipeline hands over what it finds; the entries come of that."""
 
-    __slots__ = ("_broker", "_node", "_posted", "_req", "decision", "failed", "incoming", "token")
+    __slots__ = ("_broker", "_node", "_posted", "_req", "asked", "decision", "failed", "incoming", "token")
 
     def __init__(self, broker: Broker, incoming: Incoming, node: Node) -> None:
         self._broker = broker
         self._node = node
         self._req: CoreRequest | None = None
         self._posted: list[Group] | None = None
+        self.asked: dict[Formatter, bytes] = {}  # what is written of the request already
         self.incoming = incoming
         self.token: TokenEntry | None = None
         self.decision: Decision | None = None
@@ -48,15 +50,15 @@ class Record:
         are waited for before the answer leaves.
         """
         if self._posted is None:
-            self._posted = self._broker.post(lambda formatter: formatter.request(self))
+            self._posted = self._broker.post_request(self)
         if wait:
             await self._broker.recorded(self._posted)
 
     async def answered(self, response: Response) -> None:
         """Write the entry of the answer; raises AuditFailed unless both entries are recorded."""
         if self._posted is None:
-            self._posted = self._broker.post(lambda formatter: formatter.request(self))
-        groups = self._broker.post(lambda formatter: formatter.response(self, response))
+            self._posted = self._broker.post_request(self)
+        groups = self._broker.post_response(self, response)
         await self._broker.recorded(self._posted)
         await self._broker.recorded(groups)
 
@@ -64,8 +66,8 @@ class Record:
         """Write the entry of an error, and of the request if it did not get that far; raises AuditFailed."""
         self.failed = True
         if self._posted is None:
-            self._posted = self._broker.post(lambda formatter: formatter.request(self, error))
-        groups = self._broker.post(lambda formatter: formatter.response(self, None, error))
+            self._posted = self._broker.post_request(self, error)
+        groups = self._broker.post_response(self, None, error)
         await self._broker.recorded(self._posted)
         await self._broker.recorded(groups)
 
@@ -73,7 +75,7 @@ class Record:
         """The request ends without an answer."""
         if self._posted is None:
             self.failed = True
-            self._posted = self._broker.post(lambda formatter: formatter.request(self))
+            self._posted = self._broker.post_request(self)
 
     # What the entries need
 
