@@ -43,6 +43,7 @@ from .whole import to_its_end
 
 if TYPE_CHECKING:
     from .config import ServerConfig
+    from .telemetry.tracing import Tracing
 
 _log = logging.getLogger(__name__)
 
@@ -102,6 +103,7 @@ class Core:
             if route.sealed:
                 self._always_open.setdefault(f"sys/{route.template}", set()).add(route.op)
         self._maintenance: asyncio.Task[None] | None = None
+        self.tracing: Tracing | None = None
         self.stopping = False  # whether answers that have no end are to come to one
         self.under_way: Callable[[], Iterable[UnderWay]] = tuple  # requests; whoever has the listeners knows
         sources.register(self)
@@ -132,6 +134,8 @@ class Core:
 
     async def handle(self, incoming: Incoming) -> Response:
         """Answer a request; raises CaveauError."""
+        if self.tracing is not None and incoming.span is None:
+            return await self._traced(self.tracing, incoming)
         if self._pipeline is not None:
             began = perf_counter()
             try:
@@ -145,6 +149,17 @@ class Core:
                 (self._logins if incoming.login else self._requests).observe(perf_counter() - began)
         self.check_open(incoming.op, incoming.path)
         return await self.handle_openly(incoming)
+
+    async def _traced(self, tracing: Tracing, incoming: Incoming) -> Response:
+        span = incoming.span = tracing.begin(incoming)
+        failure: BaseException | None = None
+        try:
+            return await self.handle(incoming)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            span.end(failure)
 
     async def handle_openly(self, incoming: Incoming) -> Response:
         """Answer what ``sys/`` answers to anyone, sealed or not: nothing is asked of a policy or of the store."""

@@ -123,6 +123,8 @@ class Pipeline:
 
         attempts = 1 if call.route.external else ATTEMPTS
         response = await self._node.store.run(attempt, attempts)
+        if (span := call.incoming.span) is not None:
+            span.committed()
         for hook in hooks:
             try:
                 await hook()
@@ -239,6 +241,8 @@ class Pipeline:
                 answer = await handler(req, params)
         finally:
             timing.observe(perf_counter() - checked)
+            if incoming.span is not None:
+                incoming.span.handled(mount, route, checked)
         response = answer if isinstance(answer, Response) else Response(data=answer)
         response.mount_type = mount.entry.type
         if type(response.auth) is Auth:

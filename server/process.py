@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ..storage.seals import Seal
     from .core import Core
     from .listeners import Listener
+    from .telemetry.tracing import Tracing
 
 _log = logging.getLogger(__name__)
 
@@ -161,6 +162,7 @@ class _Process:
         self.listeners = [Listener(each) for each in config.listeners]
         self.physical: Physical
         self.seal: Seal
+        self.tracing: Tracing | None = None
         self.tasks: set[asyncio.Task[None]] = set()
 
     def prepare(self) -> None:
@@ -169,6 +171,10 @@ class _Process:
             clear_unfinished(self.dev.persist)
         self.physical = make_store(self.config)
         self.seal = make_seal(self.config)
+        if self.config.telemetry.otlp_endpoint:
+            from .telemetry.tracing import tracing
+
+            self.tracing = tracing(self.config)
         for listener in self.listeners:
             listener.bind()
         if not self.config.api_addr and self.url.startswith("http"):
@@ -191,6 +197,7 @@ class _Process:
         await physical.open()
         try:
             core = Core(self.config, physical, seal)
+            core.tracing = self.tracing
             core.under_way = lambda: [each for one in self.listeners for each in one.under_way(core.clock.time())]
             self.spawn(_turn(core))
             self.handle_signals(core, ended)
@@ -207,6 +214,8 @@ class _Process:
                 await asyncio.gather(*self.tasks, return_exceptions=True)
                 await asyncio.gather(*(listener.stop(DRAIN_SECONDS) for listener in self.listeners))
                 await core.stop()
+                if self.tracing is not None:
+                    await asyncio.to_thread(self.tracing.close)
         finally:
             await physical.close()
             await seal.close()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .audit.record import Record
     from .node import Node
     from .policy import ACL
+    from .telemetry.tracing import RequestSpan
 
 AfterCommit = Callable[[], Awaitable[None]]
 
@@ -40,6 +41,7 @@ class Incoming:
     answer_headers: Mapping[str, str] | None = None  # for its answer, an error too
     peer: object = None
     audit: Record | None = None
+    span: RequestSpan | None = None  # where traces are made
     login: bool = False  # whether it turned out to be for a path of an auth method that needs no token
     namespace: str = ""
 

@@ -192,6 +192,7 @@ class TelemetryConfig:
     filter_default: bool = directive(FLAG, True)
     prefix_filter: tuple[str, ...] = directive(STRINGS, ())
     prometheus_retention_time: float = directive(SECONDS, 24 * HOURS)
+    otlp_endpoint: str = directive(TEXT, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from ...framework.errors import CaveauError
 from ..config import ConfigError, ServerConfig, check, load, without_effect
 from ..listeners import Listener
 from ..process import make_seal
+from ..telemetry.tracing import tracing
 from . import certificates, storage
 from .report import ERROR, OK, SKIPPED, WARNING, Check
 
@@ -93,6 +94,15 @@ def _telemetry(found: Check, config: ServerConfig) -> None:
         found.advice = "Leave it out, unless nobody runs Prometheus here."
     else:
         found.message = "Metrics are served at sys/metrics, as JSON and for Prometheus."
+    if config.telemetry.otlp_endpoint:
+        try:
+            traces = tracing(config)
+        except ConfigError as error:
+            found.add("Check Traces", ERROR, str(error))
+        else:
+            assert traces is not None
+            traces.close()
+            found.add("Check Traces", message=f"Traces are sent to {config.telemetry.otlp_endpoint}.")
 
 
 def _seal(root: Check, config: ServerConfig, skip: Collection[str]) -> None:

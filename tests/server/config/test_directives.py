@@ -107,6 +107,7 @@ TELEMETRY_VALUES = {
     "filter_default": ("false", False),
     "prefix_filter": ('["+vault.token", "-vault.expire"]', ("+vault.token", "-vault.expire")),
     "prometheus_retention_time": ('"30s"', 30.0),
+    "otlp_endpoint": ('"http://127.0.0.1:4318"', "http://127.0.0.1:4318"),
 }
 LOCKOUT_VALUES = {
     "lockout_threshold": ('"25"', 25),
