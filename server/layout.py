@@ -87,6 +87,11 @@ def prefix_of(token_key: str) -> str:
     return f"namespaces/{token_key.partition('.')[2] or ROOT_NAMESPACE_ID}/"
 
 
+def visits(token_key: str) -> str:
+    """Where it is noted in which other namespaces a token has written into its cubbyhole: their ids."""
+    return f"{prefix_of(token_key)}sys/token/visited/{token_key}/"
+
+
 def cubbyholes(namespace: Namespace) -> str:
     """Where tokens keep, in a namespace, what is for themselves alone; a folder each, named by the token's key."""
     return f"{namespace.prefix}sys/cubbyhole/"

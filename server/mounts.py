@@ -95,7 +95,7 @@ class MountEntry:
     @property
     def tag(self) -> str:
         """What API descriptions group its operations under."""
-        return "system" if self.type == "system" else "auth" if self.table == "auth" else "secrets"
+        return "system" if self.point == "sys/" else "auth" if self.table == "auth" else "secrets"
 
     def dump(self) -> bytes:
         return orjson.dumps(self)

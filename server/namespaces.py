@@ -18,7 +18,7 @@ from ..framework import Response, View
 from ..framework.errors import InvalidRequest, NotFound, PermissionDenied, Unavailable
 from ..storage.barrier import Barrier
 from ..storage.store import Store, Transaction
-from .layout import NAMESPACES, ROOT, Namespace, cubbyhole, cubbyholes
+from .layout import NAMESPACES, ROOT, Namespace, cubbyhole, cubbyholes, visits
 from .node import Node, OnCommit, leaves
 from .pipeline import Pipeline
 from .tokens import TokenEntry, TokenStore, random_id
@@ -129,8 +129,12 @@ class Namespaces:
         found = [self._by_path[path] for path in sorted(self._by_path) if path != namespace.path]
         return [each for each in found if (namespace.holds(each) if deep else each.parent == namespace.path)]
 
-    def child_at(self, namespace: Namespace, point: str) -> Namespace | None:
-        """The namespace below ``namespace`` that a mount at ``point`` would cover, or would be hidden by."""
+    async def in_the_way(self, view: View, namespace: Namespace, point: str) -> Namespace | None:
+        """The namespace below ``namespace`` that would hide a mount at ``point``.
+
+        Reads which there are in the caller's transaction, so that of two rivals one runs again.
+        """
+        await view.list(NAMESPACES)
         return self._by_path.get(f"{namespace.path}{point.partition('/')[0]}/")
 
     def of_token(self, token: TokenEntry) -> Namespace:
@@ -341,20 +345,12 @@ class Namespaces:
         folders = [cubbyhole(token.key) for token in tokens]
         if self:
             for token in tokens:
-                home = self.of_token(token)
-                visited = visits(home, token)
-                for id_ in await view.list(visited):
-                    view.delete(visited + id_)
-                    if id_ in self.live:
-                        folders.append(f"{cubbyholes(self.live[id_])}{token.key}/")
+                visited = visits(token.key)
+                ids = await view.list(visited)
+                folders += [visited, *(f"{cubbyholes(self.live[id_])}{token.key}/" for id_ in ids if id_ in self.live)]
         for keys in [await leaves(view, folder, 0) for folder in folders]:
             for key in keys:
                 view.delete(key)
-
-
-def visits(home: Namespace, token: TokenEntry) -> str:
-    """Where it is noted in which other namespaces a token has written into its cubbyhole."""
-    return f"{home.prefix}sys/token/visited/{token.key}/"
 
 
 def _begins(path: str, places: tuple[str, ...]) -> bool:

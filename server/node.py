@@ -182,7 +182,7 @@ class Node:
         """Add a mount; it is routed to once the transaction has committed. Raises InvalidRequest."""
         if (taken := await self.in_the_way(view, entry.point)) is not None:
             raise InvalidRequest(f"path is already in use at {taken.path}")
-        if (below := self.namespaces.child_at(self.namespace, entry.point)) is not None:
+        if (below := await self.namespaces.in_the_way(view, self.namespace, entry.point)) is not None:
             raise InvalidRequest(f"path is already in use by the namespace {below.path}")
         mount = await self.build(entry)
         view.put(self.namespace.prefix + entry.key, entry.dump())

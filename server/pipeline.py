@@ -31,6 +31,7 @@ from ..framework.pathhelp import mount_help, path_help
 from ..framework.routes import Route
 from ..framework.wire import INT
 from ..storage.store import ATTEMPTS, PrefixView, Transaction
+from .layout import visits
 from .limiting import admit
 from .logins import attempt, log_in
 from .mounts import Mount
@@ -203,6 +204,8 @@ class Pipeline:
             if req.token.entity_id or req.token.namespace != self._home:
                 req.acl = await node.acl(req.token)
                 where = node.below(req.token, where)
+                if txn is not None and mount.point == "cubbyhole/" and where != incoming.path:
+                    txn.put(visits(req.token.key) + node.namespace.id, b"")  # what it leaves here is to end with it
             else:
                 req.acl = await node.policies.acl(node.store, req.token.policies)
             self._acls.observe(perf_counter() - began)

@@ -13,6 +13,7 @@ from .locked_users import LockedUserRoutes
 from .loggers import LoggerRoutes
 from .metrics import MetricsRoutes
 from .mounts import MountRoutes
+from .namespaces import NamespaceRoutes
 from .plugins import PluginRoutes
 from .policies import PolicyRoutes
 from .quotas import QuotaRoutes
@@ -35,6 +36,7 @@ class System(
     LockedUserRoutes,
     MetricsRoutes,
     MountRoutes,
+    NamespaceRoutes,
     PluginRoutes,
     PolicyRoutes,
     QuotaRoutes,

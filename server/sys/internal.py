@@ -62,7 +62,10 @@ class InternalRoutes(SystemRoutes):
         """List the namespaces that the token may enter."""
         if req.token is None:
             raise PermissionDenied
-        return {}
+        acl = await req.node.acl(req.token)
+        below = [each.name for each in req.node.namespaces.below(req.node.namespace) if not each.tainted]
+        keys = [name for name in below if acl.grants_under(req.node.below(req.token, name))]
+        return {"keys": keys} if keys else {}
 
     @read("internal/specs/openapi", auth=False)
     @update("internal/specs/openapi", auth=False, writes=False)
@@ -71,7 +74,7 @@ class InternalRoutes(SystemRoutes):
         token = _caller(req)
         items: dict[str, Any] = {}
         for mount in req.node.router:
-            if mount.entry.type == "system" or (token is not None and await self._reaches(req, token, mount)):
+            if mount.point == "sys/" or (token is not None and await self._reaches(req, token, mount)):
                 prefix = _prefix(mount, p.generic_mount_paths)
                 items |= openapi.paths(type(mount.engine), prefix, mount.entry.tag)
         return Response(data=openapi.document(items, VAULT_VERSION), bare=True)
@@ -90,7 +93,7 @@ def _caller(req: CoreRequest) -> TokenEntry | None:
 
 def _prefix(mount: Mount, generic: bool) -> str:
     """How the document writes where an engine is: its path, or a parameter that stands for it."""
-    if not generic or mount.entry.type in ("system", "token", "cubbyhole"):
+    if not generic or mount.entry.type.removeprefix("ns_") in ("system", "token", "cubbyhole"):
         return mount.point
     kind = f"{mount.entry.type}_mount_path"
     return f"auth/{{{kind}}}/" if mount.entry.table == "auth" else f"{{{kind}}}/"

@@ -15,7 +15,7 @@ from ..node import ALIASES
 from ..request import CoreRequest
 from .base import SystemRoutes
 
-_OWN_TYPES = frozenset({"system", "token", "cubbyhole", "identity", "ns_system", "ns_token"})
+_OWN_TYPES = frozenset(prefix + name for prefix in ("", "ns_") for name in ("system", "token", "cubbyhole", "identity"))
 _PROTECTED = (*SINGLETONS, "auth/", "audit/")
 _TOKEN_TYPES = ("default-service", "default-batch", "service", "batch", "")
 _VISIBILITIES = ("", "unauth", "hidden")
@@ -341,6 +341,8 @@ class MountRoutes(SystemRoutes):
             raise InvalidRequest(f"cannot remount to destination {target}")
         if (taken := await req.node.in_the_way(req.root, target)) is not None:
             raise InvalidRequest(f'path already in use at "{taken.point}"')
+        if (below := await req.node.namespaces.in_the_way(req.root, req.node.namespace, target)) is not None:
+            raise InvalidRequest(f'path already in use at "{below.path}"')
         entry = await req.node.stored_entry(req.root, mount)
         await req.node.replace(req.root, mount, replace(entry, path=relative), req.on_commit)
         self.core.quotas.follow(req.root, req.node.namespace.path, source, target, req.on_commit)
