@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import string
+from collections import Counter
 
 import pytest
 from caveau.framework.cidr import address_in
 from caveau.framework.errors import CaveauError, InvalidRequest, PermissionDenied
-from caveau.server.tokens import TokenEntry
+from caveau.server.tokens import TokenEntry, random_id
 from caveau.tests.server.harness import Server, SlowStore
 
 MAKER = 'path "auth/token/create" { capabilities = ["update"] }'
@@ -278,3 +280,14 @@ async def test_the_same_text_cannot_be_two_tokens(server):
     await server.token(["default"], id="mine")
     with pytest.raises(InvalidRequest, match="duplicate ID"):
         await server.token(["default"], id="mine")
+
+
+def test_random_ids_use_every_letter_alike():
+    text = "".join(random_id(24) for _ in range(20_000))
+    counts = Counter(text)
+    assert set(counts) == set(string.ascii_letters + string.digits)
+    expected = len(text) / 62
+    chi_squared = sum((count - expected) ** 2 / expected for count in counts.values())
+    assert chi_squared < 130  # 61 degrees of freedom: p below 1e-6
+    assert len(random_id(1)) == 1
+    assert len(random_id(1000)) == 1000
