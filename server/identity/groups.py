@@ -86,7 +86,11 @@ class GroupRoutes(IdentityRoutes):
         if "member_group_ids" in p.given:
             group = await _nest(req, group, tuple(sorted(set(p.member_group_ids))))
         if "member_entity_ids" in p.given:
-            await _fill(req, group, set(p.member_entity_ids))
+            wanted = set(p.member_entity_ids)
+            for id_ in sorted(wanted.difference(await identity.members(view, group.id))):
+                if await identity.entity(view, id_) is None:
+                    raise MultipleErrors(f'invalid entity ID "{id_[:64]}"')
+            await identity.fill(view, group.id, wanted)
         identity.save_group(view, group, old)
         return None if old is not None else {"id": group.id, "name": group.name}
 
@@ -143,18 +147,6 @@ async def _nest(req: CoreRequest, group: Group, member_groups: tuple[str, ...]) 
         if await identity.is_above(view, group.id, id_):
             raise InvalidRequest(f'cyclic relationship detected for member group ID "{id_}"')
     return await identity.nest(view, group, member_groups)
-
-
-async def _fill(req: CoreRequest, group: Group, wanted: set[str]) -> None:
-    identity, view = req.node.identity, req.root
-    present = set(await identity.members(view, group.id))
-    for id_ in sorted(wanted - present):
-        if await identity.entity(view, id_) is None:
-            raise MultipleErrors(f'invalid entity ID "{id_[:64]}"')
-    for id_ in sorted(present - wanted):
-        await identity.leave(view, group.id, id_)
-    for id_ in sorted(wanted - present):
-        await identity.join(view, group.id, id_)
 
 
 async def _delete(req: CoreRequest, group: Group | None) -> None:

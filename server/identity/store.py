@@ -351,6 +351,14 @@ class IdentityStore:
             view.delete(self._groups_of + entity_id)
         view.delete(f"{self._members}{group_id}/{entity_id}")
 
+    async def fill(self, view: View, group_id: str, wanted: set[str]) -> None:
+        """Make ``wanted``, ids of entities that exist, the members of a group."""
+        present = set(await self.members(view, group_id))
+        for number, id_ in enumerate(sorted(present ^ wanted)):
+            if number % _BREATH == _BREATH - 1:
+                await asyncio.sleep(0)
+            await (self.join if id_ in wanted else self.leave)(view, group_id, id_)
+
     def save_group(self, view: View, group: Group, old: Group | None = None) -> None:
         """Store a group; ``old`` is what it was before."""
         view.put(self._group + group.id, group.dump())
@@ -372,9 +380,7 @@ class IdentityStore:
 
     async def delete_group(self, view: View, group: Group) -> None:
         """Delete a group: out of its members, of the groups in it and of those it is in."""
-        members = await self.members(view, group.id)
-        for entity_id in members:
-            await self.leave(view, group.id, entity_id)
+        await self.fill(view, group.id, set())
         for id_ in group.member_groups:
             if (below := await self.group(view, id_)) is not None:
                 self.save_group(view, replace(below, parents=_without(below.parents, group.id)), below)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from caveau.framework.errors import InvalidRequest, PermissionDenied
+from caveau.tests.server.harness import SlowStore
+from caveau.tests.server.identity.conftest import Identities
 
 
 async def stored(server):
@@ -186,3 +190,24 @@ async def test_a_token_role_binds_to_the_entity_of_an_alias_it_allows(server):
     await server.write(f"entity/id/{made['entity_id']}", disabled=True)
     with pytest.raises(PermissionDenied, match="is disabled"):
         await server.call("update", "auth/token/create/r", {"entity_alias": "bob"})
+
+
+async def test_logins_at_the_same_moment_make_one_entity():
+    made = await Identities(SlowStore()).prepare()
+    group = await made.group("devs", type="external")
+    await made.write("group-alias", name="devs", mount_accessor=made.accessor(), canonical_id=group)
+    names = ["ann", "bob", "Ann", "eve", "ANN", "bob"]
+    ids = await asyncio.gather(*(made.login(name, group_aliases=["devs"]) for name in names))
+    assert ids[0] == ids[2] == ids[4]
+    assert ids[1] == ids[5]
+    assert (await made.read(f"group/id/{group}"))["member_entity_ids"] == sorted(set(ids))
+    assert len((await made.call("list", "identity/entity/id")).data["keys"]) == 3
+    await made.core.stop()
+
+
+async def test_names_that_are_taken_at_the_same_moment():
+    made = await Identities(SlowStore()).prepare()
+    answers = await asyncio.gather(*(made.write("entity", name=name) for name in ("ann", "Ann", "ANN")))
+    assert sum("id" in answer for answer in answers) == 1
+    assert len((await made.call("list", "identity/entity/id")).data["keys"]) == 1
+    await made.core.stop()
