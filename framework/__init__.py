@@ -5,6 +5,7 @@ An engine is a class of routes (``Engine``, ``read``, ``update``, ...) with type
 """
 
 from .engine import Context, Engine, System
+from .leases import renew, revoke
 from .messages import Auth, Lease, Request, Response
 from .params import Field, NoParams, Params
 from .routes import delete, list_, patch, read, route, scan, update
@@ -12,5 +13,5 @@ from .storage import ReadView, View
 
 __all__ = [
     "Auth", "Context", "Engine", "Field", "Lease", "NoParams", "Params", "ReadView", "Request", "Response",
-    "System", "View", "delete", "list_", "patch", "read", "route", "scan", "update",
+    "System", "View", "delete", "list_", "patch", "read", "renew", "revoke", "route", "scan", "update",
 ]  # fmt: skip

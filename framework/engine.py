@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from .clock import Clock, SystemClock
 from .errors import InvalidRequest, UnsupportedOperation, UnsupportedPath
+from .leases import LeaseKind, kinds
 from .messages import Auth, Lease, Request
 from .params import Params
 from .routes import METHODS, Declaration, Route, compile_template
@@ -35,6 +36,11 @@ class System(Protocol):
         ...
 
     def max_ttl(self) -> int: ...
+
+    def lease_ttl(self, lease: Lease, increment: int = 0) -> int:
+        """Seconds that ``lease`` lives from now when it is given or renewed now: what to tell another system
+        that ends things by itself."""
+        ...
 
     async def generate_password(self, policy: str) -> str:
         """A password of the named password policy; raises InvalidRequest when there is none."""
@@ -62,6 +68,7 @@ class Engine:
     """Base of secrets engines and auth methods."""
 
     routes: ClassVar[tuple[Route, ...]] = ()
+    lease_kinds: ClassVar[Mapping[str, LeaseKind]] = {}
     help: ClassVar[str] = ""  # what path-help says of the mount itself
     _index: ClassVar[dict[tuple[str, str], tuple[Route, ...]]] = {}  # by operation and literal first segment
     _matches: ClassVar[dict[tuple[str, str], tuple[Route, dict[str, str]]]] = {}  # those asked for lately
@@ -77,11 +84,20 @@ class Engine:
         """Called before the mount goes away or the server seals."""
 
     async def renew(self, req: Request, lease: Lease, increment: int) -> Lease:
-        """Extend a lease that this engine gave; override where leases are given."""
-        raise UnsupportedOperation("lease is not renewable")
+        """The lease as it is to be after its renewal: what the ``@renew`` method of its kind makes of it."""
+        kind = self.lease_kinds.get(lease.kind)
+        if kind is None:
+            raise UnsupportedOperation("lease is not renewable")
+        if not kind.renew:
+            return lease
+        renewed: Lease = await getattr(self, kind.renew)(req, lease, increment)
+        return renewed
 
     async def revoke(self, req: Request, lease: Lease) -> None:
-        """Undo what a lease stands for; override where leases are given."""
+        """Undo what a lease stands for, by the ``@revoke`` method of its kind; without one nothing is left to undo."""
+        kind = self.lease_kinds.get(lease.kind)
+        if kind is not None and kind.revoke:
+            await getattr(self, kind.revoke)(req, lease)
 
     async def login_role(self, req: Request, p: Any) -> str:
         """The role that a login with the parameters ``p`` asks for, empty without one; override where logins have
@@ -94,6 +110,7 @@ class Engine:
         raise InvalidRequest("lease is not renewable")
 
     def __init_subclass__(cls) -> None:
+        cls.lease_kinds = kinds(_members(cls), cls.__name__)
         cls.help = inspect.cleandoc(cls.__dict__.get("help") or cls.__doc__ or "")
         routes = [
             _build(name, function, declaration)
@@ -158,12 +175,17 @@ def _literal(route: Route) -> str:
     return found[1] if found else ""
 
 
-def _handlers(cls: type) -> list[tuple[str, Callable[..., Any]]]:
-    """The methods that are routes, inherited ones too, by name."""
+def _members(cls: type) -> dict[str, Any]:
+    """What a class has of its own and of its bases."""
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         found.update(base.__dict__)
-    return sorted((name, value) for name, value in found.items() if "_routes" in getattr(value, "__dict__", ()))
+    return found
+
+
+def _handlers(cls: type) -> list[tuple[str, Callable[..., Any]]]:
+    """The methods that are routes, inherited ones too, by name."""
+    return sorted((name, value) for name, value in _members(cls).items() if "_routes" in getattr(value, "__dict__", ()))
 
 
 @functools.cache  # an engine that is put together of several classes has the routes of each

@@ -62,14 +62,21 @@ class Request:
 
 @dataclass(slots=True)
 class Lease:
-    """A secret that ends. ``kind`` names the engine's ``@renew``/``@revoke`` pair; ``internal`` is kept
-    encrypted for them. Times are seconds; 0 takes the mount's default."""
+    """A secret that ends. ``kind`` names the engine's ``@renew``/``@revoke`` pair; ``internal`` (what JSON can
+    hold) is kept encrypted for them. Times are seconds; 0 takes the mount's default.
+
+    A route that answers with one is marked ``writes``, and ``external`` where it has made something elsewhere:
+    should the answer not be stored then, that is revoked at once. ``id`` and ``issue_time``
+    are set by the core.
+    """
 
     kind: str
     ttl: int = 0
     max_ttl: int = 0
     renewable: bool = True
     internal: Mapping[str, Any] = field(default_factory=dict)
+    id: str = ""
+    issue_time: float = 0.0  # seconds since the epoch; 0: it is being given
 
 
 @dataclass(slots=True)

@@ -12,7 +12,8 @@ namespaces/<id>/sys/policy/<name>       ACL policies
 namespaces/<id>/sys/password/<name>     password policies
 namespaces/<id>/sys/token/...           tokens: id/, accessor/, parent/, role/, visited/
 namespaces/<id>/sys/cubbyhole/<token>/  what tokens keep for themselves
-namespaces/<id>/sys/expire/<time>/...   what ends when
+namespaces/<id>/sys/expire/<time>...    what ends when
+namespaces/<id>/sys/lease/...           leases: id/, token/, irrevocable/
 """
 
 from __future__ import annotations

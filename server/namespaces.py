@@ -7,6 +7,7 @@ loaded when it is first used, so that a thousand namespaces start as fast as one
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,8 @@ from ..framework.errors import InvalidRequest, NotFound, PermissionDenied, Unava
 from ..storage.barrier import Barrier
 from ..storage.store import Store, Transaction
 from .layout import NAMESPACES, ROOT, Namespace, cubbyhole, cubbyholes, visits
+from .lease_index import LeaseIndexes
+from .leases import end_with_tokens
 from .node import Node, OnCommit, leaves
 from .pipeline import Pipeline
 from .tokens import TokenEntry, TokenStore, random_id
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _REAP_SECONDS = 1.0
+_AT_ONCE = 500  # things that end in one namespace before the next has its turn
 _LOOKED_AT = 100  # namespaces whose ends are looked for each time
 _PURGE_BATCH = 500
 _ID_LENGTH = 6
@@ -69,6 +73,8 @@ class Namespaces:
         self.barrier = barrier
         self.store = store
         self.live: dict[str, Namespace] = {}
+        self.leases = LeaseIndexes(store)
+        self.due = asyncio.Event()
         self.tokens: TokenStore
         self.root: Node
         self.pipeline: Pipeline
@@ -83,8 +89,8 @@ class Namespaces:
     async def open(self) -> None:
         """Open the root namespace, and go on with deletions that were cut off."""
         salt = await self.store.run(self._salt)
-        self.tokens = TokenStore(salt, self.barrier, self.core.clock, self.live)
-        self.tokens.on_revoke.append(self._clear_cubbyholes)
+        self.tokens = TokenStore(salt, self.barrier, self.core.clock, self.live, self.leases)
+        self.tokens.on_revoke += [self._end_leases, self._clear_cubbyholes]
         for id_ in await self.store.list(NAMESPACES):
             raw = await self.store.get(NAMESPACES + id_)
             if raw is not None:
@@ -292,7 +298,12 @@ class Namespaces:
             opened = self._open.pop(namespace.id, None)
             if opened is not None:
                 await opened.idle.wait()
-                await opened.node.close()
+            node = opened.node if opened is not None else Node(self.core, self, namespace)
+            if opened is None:
+                await node.open()
+            await node.leases.revoke_prefix("", force=True)
+            await node.close()
+            self.leases.forget(namespace.prefix)
             while await self.store.run(lambda txn: self._delete_some(txn, namespace)):
                 pass
         except Exception:
@@ -312,22 +323,32 @@ class Namespaces:
 
     async def _reap_forever(self) -> None:
         while True:
-            await asyncio.sleep(_REAP_SECONDS)
-            await self.reap()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_REAP_SECONDS):
+                    await self.due.wait()
+            self.due.clear()
+            while await self.reap():
+                pass
 
-    async def reap(self) -> None:
-        """End what is due: in the root namespace now, in others after a few rounds when there are many."""
+    async def reap(self) -> int:
+        """End what is due: in the root namespace now, in others after a few rounds when there are many. Gives how
+        many things began to end; what takes long is not waited for."""
+        begun = 0
         for namespace in [ROOT, *self._next()]:
             try:
                 if namespace is not ROOT and not await self._is_due(namespace):
                     continue
                 node = await self.node(namespace)
-                while await node.expiry.reap(self.core.clock.time()):
-                    pass
+                begun += await node.expiry.start(self.core.clock.time(), _AT_ONCE)
             except NotFound:  # deleted meanwhile
                 pass
             except Exception:
                 _log.exception("expiry of tokens and leases failed; it is tried again")
+        return begun
+
+    async def _end_leases(self, view: View, tokens: Sequence[TokenEntry]) -> None:
+        if await end_with_tokens(view, tokens, self.core.clock.time()) and isinstance(view, Transaction):
+            view.on_commit(self.due.set)
 
     def _next(self) -> Iterator[Namespace]:
         """The namespaces whose turn it is, each once in a while."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..framework import Context, Engine, View
+from ..framework import Context, Engine, Lease, View
 from ..framework.clock import Clock
 from ..framework.errors import CaveauError, InvalidRequest, PermissionDenied
 from ..framework.storage import ReadView
@@ -17,6 +17,7 @@ from . import plugins
 from .expiry import Expiry
 from .identity import IdentityStore, oidc
 from .layout import ROOT, Namespace, cubbyholes
+from .leases import Leases
 from .mounts import SINGLETONS, Mount, MountConfig, MountEntry, Router
 from .passwords import PasswordPolicies
 from .policies import PolicyStore
@@ -32,7 +33,8 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 OnCommit = Callable[[Callable[[], None]], None]
 _PURGE_BATCH = 500
-_TIDY = "tidy tokens"
+_TIDY, _TIDY_LEASES = "tidy tokens", "tidy leases"
+_COUNT_AFTER = 1.0  # seconds: there is enough to do when a namespace has just been opened
 
 ALIASES = {"generic": ("kv", {}), "kv-v1": ("kv", {"version": "1"}), "kv-v2": ("kv", {"version": "2"})}
 """Mount types that are another type with options."""
@@ -51,6 +53,9 @@ class MountSystem:
 
     def max_ttl(self) -> int:
         return self.node.ttls(self.point)[1]
+
+    def lease_ttl(self, lease: Lease, increment: int = 0) -> int:
+        return self.node.leases.lifetime(self.point, lease, increment).ttl
 
     async def generate_password(self, policy: str) -> str:
         return await self.node.passwords.generate(self.node.store, policy)
@@ -72,7 +77,8 @@ class Node:
         self.tokens = namespaces.tokens
         self.router = Router()
         prefix = namespace.prefix
-        self.expiry = Expiry(self.store, prefix, {EXPIRY_KIND: self._expire_token, **oidc.enders(self)})
+        self.expiry = Expiry(self.store, prefix, {EXPIRY_KIND: self._expire_token, **oidc.enders(self)}, namespaces.due)
+        self.leases = Leases(self)
         self.policies = PolicyStore(prefix, self.clock)
         self.passwords = PasswordPolicies(prefix)
         self.identity = IdentityStore(prefix, self.clock)
@@ -83,6 +89,7 @@ class Node:
         await self.store.run(self.ensure_defaults)
         for entry in await self._entries(self.store):
             await self._restore(entry)
+        self._begin(self._count_leases(), "count leases")
 
     async def close(self) -> None:
         """Stop background work and let the engines go; requests in flight can commit nothing any more."""
@@ -90,6 +97,7 @@ class Node:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.expiry.close()
         for mount in self.router:
             await _cleanup(mount)
 
@@ -366,6 +374,30 @@ class Node:
         )
         _, text = await self.store.run(lambda txn: self.tokens.create(txn, entry, text))
         return text
+
+    # Leases
+
+    def tidy_leases(self) -> bool:
+        """Repair in the background what is wrong with leases; False when that is under way already."""
+        if any(task.get_name() == _TIDY_LEASES for task in self._tasks):
+            return False
+        self._begin(self._tidy_leases(), _TIDY_LEASES)
+        return True
+
+    async def _tidy_leases(self) -> None:
+        try:
+            found = await self.leases.tidy()
+        except Exception:
+            _log.exception("tidying leases failed")
+        else:
+            _log.info("tidied leases: %d were without their token", found)
+
+    async def _count_leases(self) -> None:
+        await asyncio.sleep(_COUNT_AFTER)
+        try:
+            await self.leases.index.count_all()
+        except Exception:
+            _log.exception("the leases are not all counted")
 
 
 def _plugin(kind: str, name: str) -> tuple[Callable[[Context], Engine], str]:

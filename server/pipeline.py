@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import Any
 
 from .. import VAULT_VERSION
-from ..framework import Auth, Params, Response, View, openapi
+from ..framework import Auth, Lease, Params, Response, View, openapi
 from ..framework.errors import (
     CaveauError,
     InvalidRequest,
@@ -62,6 +62,7 @@ class _Call:
     route: Route
     captures: Mapping[str, str]
     limited: TokenEntry | None = None  # its token, after a use was counted
+    made: Lease | None = None  # what its engine has made elsewhere, and is to undo should nothing be stored of it
 
 
 class Pipeline:
@@ -123,7 +124,12 @@ class Pipeline:
             return await self._perform(txn, call, txn, hooks)
 
         attempts = 1 if call.route.external else ATTEMPTS
-        response = await self._node.store.run(attempt, attempts)
+        try:
+            response = await self._node.store.run(attempt, attempts)
+        except Exception:
+            if call.made is not None:
+                await self._node.leases.give_back(call.mount, call.made)
+            raise
         if (span := call.incoming.span) is not None:
             span.committed()
         for hook in hooks:
@@ -250,6 +256,8 @@ class Pipeline:
         response.mount_type = mount.entry.type
         if type(response.auth) is Auth:
             await log_in(req, response)
+        if response.lease is not None:
+            await self._give(req, call, response.lease, response)
         if decision is not None and decision.filter_path:
             _filter_keys(req.permissions, decision.filter_path, req.acl_path, response)
         if warnings and answer is not None:
@@ -262,6 +270,16 @@ class Pipeline:
         """Of the requests of one operation to a mount."""
         name = f"route.{op}.{mount.point.replace('/', '-')}"
         return mount.timings.setdefault(op, self._node.core.metrics.timing(name))
+
+    async def _give(self, req: CoreRequest, call: _Call, lease: Lease, response: Response) -> None:
+        """Store the lease that an engine answers with, and tell of it in the envelope."""
+        leases = self._node.leases
+        leases.identify(call.mount, call.path, lease)
+        if call.route.external:
+            call.made = lease
+        life = await leases.give(req.root, call.mount, lease, req.token)
+        response.lease_id, response.renewable, response.lease_duration = lease.id, lease.renewable, life.ttl
+        response.warnings = [*response.warnings, *life.warnings]
 
     async def _token(self, view: View, incoming: Incoming) -> TokenEntry | None:
         token = await self._node.tokens.lookup(view, incoming.token)

@@ -30,6 +30,7 @@ from ..framework.storage import ReadView, View
 from ..storage.store import Store, Transaction
 from . import expiry
 from .layout import ROOT, Namespace, prefix_of
+from .lease_index import LeaseIndexes
 
 SERVICE_PREFIX, BATCH_PREFIX = "hvs.", "hvb."
 ROOT_POLICY = "root"
@@ -114,6 +115,11 @@ class TokenEntry:
 _STORED = tuple(f.name for f in fields(TokenEntry) if f.name != "key")
 
 
+def lease_id(entry: TokenEntry) -> str:
+    """Under which a token is among the leases; empty for those that are not: the server's own, and batch tokens."""
+    return "" if entry.path == ROOT_PATH or not entry.key else f"{entry.path}/h{entry.key}"
+
+
 class Cipher(Protocol):
     def encrypt(self, key: str, plaintext: bytes) -> bytes: ...
     def decrypt(self, key: str, ciphertext: bytes) -> bytes: ...
@@ -126,12 +132,20 @@ Cleanup = Callable[[View, Sequence[TokenEntry]], Awaitable[None]]
 class TokenStore:
     """The tokens of all namespaces. ``namespaces``: those but the root one, by id; it changes as they do."""
 
-    def __init__(self, salt: bytes, cipher: Cipher, clock: Clock, namespaces: Mapping[str, Namespace]) -> None:
+    def __init__(
+        self,
+        salt: bytes,
+        cipher: Cipher,
+        clock: Clock,
+        namespaces: Mapping[str, Namespace],
+        leases: LeaseIndexes,
+    ) -> None:
         self._root_id = _place(ROOT.prefix, "id")
         self._salt = salt
         self._cipher = cipher
         self._clock = clock
         self._namespaces = namespaces
+        self._leases = leases
         self._decoded = Memo(TokenEntry.load)
         self.on_revoke: list[Cleanup] = []
 
@@ -204,6 +218,8 @@ class TokenStore:
             view.put(f"{self._at('parent', entry.parent)}/{key}", b"", new=True)
         if entry.expire_time:
             expiry.add(view, prefix_of(key), entry.expire_time, EXPIRY_KIND, key)
+        if id_ := lease_id(entry):
+            self._leases.of(prefix_of(key)).add(view, id_)
         return entry, text
 
     def _put(self, view: View, entry: TokenEntry) -> None:
@@ -271,6 +287,8 @@ class TokenStore:
             view.delete(f"{self._at('parent', entry.parent)}/{entry.key}")
         if entry.expire_time:
             expiry.remove(view, prefix_of(entry.key), entry.expire_time, EXPIRY_KIND, entry.key)
+        if id_ := lease_id(entry):
+            self._leases.of(prefix_of(entry.key)).remove(view, id_)
 
     async def expire(self, view: View, key: str) -> None:
         """End a token whose time has come; one that was renewed meanwhile lives on."""

@@ -9,6 +9,7 @@ from .counters import CounterRoutes
 from .health import HealthRoutes
 from .host import HostRoutes
 from .internal import InternalRoutes
+from .leases import LeaseRoutes
 from .locked_users import LockedUserRoutes
 from .loggers import LoggerRoutes
 from .metrics import MetricsRoutes
@@ -35,6 +36,7 @@ class System(
     LoggerRoutes,
     LockedUserRoutes,
     MetricsRoutes,
+    LeaseRoutes,
     MountRoutes,
     NamespaceRoutes,
     PluginRoutes,
