@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
+import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -56,7 +56,7 @@ class Leases:
         self.index.mount_of = self._point
         self._irrevocable = f"{prefix}sys/lease/irrevocable/"
         self._ending: dict[str, asyncio.Future[None]] = {}
-        self.luck: Callable[[], float] = random.random
+        self.luck: Callable[[], float] = secrets.SystemRandom().random
         node.expiry.jobs = {
             _LEASE: self._expire,
             _OF_TOKEN: self._expire_of_token,
