@@ -96,10 +96,14 @@ class Expiry:
         and StoreError when the store is out of reach or the server seals.
         """
         tried = await self.start(now)
+        await self.idle()
+        return tried
+
+    async def idle(self) -> None:
+        """Wait until nothing is being ended. Raises as ``reap``."""
         while self._ending:
             await asyncio.wait(list(self._ending.values()))
         self._raise()
-        return tried
 
     async def start(self, now: float, most: int = 0) -> int:
         """End what is due, at most ``most`` things (0: all), as workers come free; returns when the last has begun,

@@ -327,12 +327,12 @@ class Namespaces:
                 async with asyncio.timeout(_REAP_SECONDS):
                     await self.due.wait()
             self.due.clear()
-            while await self.reap():
+            while await self.reap(wait=False):
                 pass
 
-    async def reap(self) -> int:
+    async def reap(self, *, wait: bool = True) -> int:
         """End what is due: in the root namespace now, in others after a few rounds when there are many. Gives how
-        many things began to end; what takes long is not waited for."""
+        many things began to end; without ``wait`` those that take long are left to themselves."""
         begun = 0
         for namespace in [ROOT, *self._next()]:
             try:
@@ -340,6 +340,8 @@ class Namespaces:
                     continue
                 node = await self.node(namespace)
                 begun += await node.expiry.start(self.core.clock.time(), _AT_ONCE)
+                if wait:
+                    await node.expiry.idle()
             except NotFound:  # deleted meanwhile
                 pass
             except Exception:
