@@ -285,6 +285,7 @@ class Namespaces:
         if self.below(namespace, deep=True):
             raise InvalidRequest("unable to delete namespace containing child namespaces")
         doomed = await self.change(view, namespace, on_commit, tainted=True)
+        self.core.quotas.end_with(view, namespace.path, on_commit)
         on_commit(lambda: self._begin_deletion(doomed))
 
     def _begin_deletion(self, namespace: Namespace) -> None:

@@ -283,8 +283,17 @@ class Quotas:
                     view.put(moved.key, moved.dump())
                     on_commit(partial(self.put, moved))
                 else:
-                    view.delete(quota.key)
-                    on_commit(partial(self.remove, quota.kind, quota.name))
+                    self._end(view, quota, on_commit)
+
+    def end_with(self, view: View, namespace: str, on_commit: OnCommit) -> None:
+        """Remove the quotas of a namespace that is being deleted."""
+        for quota in [*self.rates, *self.leases]:
+            if quota.namespace == namespace:
+                self._end(view, quota, on_commit)
+
+    def _end(self, view: View, quota: Quota, on_commit: OnCommit) -> None:
+        view.delete(quota.key)
+        on_commit(partial(self.remove, quota.kind, quota.name))
 
     def meter(self, quota: RateLimit) -> Meter:
         return self._meters[quota.name]

@@ -231,3 +231,16 @@ async def test_refusals_are_audited_when_that_is_wanted(server, tmp_path, wanted
     assert "kv-v1/first" in text
     assert ("rate limit quota exceeded" in text) == wanted
     assert ("kv-v1/second" in text) == wanted
+
+
+async def test_namespaces_are_limited(server):
+    await server.call("update", "sys/namespaces/a", {})
+    await server.call("update", "sys/mounts/kv", {"type": "kv"}, namespace="a/")
+    await server.call("update", f"{RATE}/mount", {"rate": 2, "path": "a/kv", "interval": 10})
+    await server.call("update", f"{RATE}/all", {"rate": 1, "path": "a/", "interval": 10})
+    assert (await server.call("read", f"{RATE}/mount")).data["path"] == "a/kv/"
+    assert [await refused(server, "read", "kv/x", namespace="a/") for _ in range(3)] == [False, False, True]
+    assert [await refused(server, "read", "cubbyhole/x", namespace="a/") for _ in range(2)] == [False, True]
+    assert not await refused(server, "read", "cubbyhole/x")
+    await server.call("delete", "sys/namespaces/a")
+    assert not server.core.quotas.limits_rates
