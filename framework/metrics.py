@@ -163,7 +163,7 @@ class Metrics:
 
     # For those who count
 
-    def counter(self, name: str, **labels: str) -> Counter:
+    def counter(self, name: str, /, **labels: str) -> Counter:
         """The counter of this name and labels, made if need be."""
         key = _key(name, labels)
         found = self._counters.get(key)
@@ -171,7 +171,7 @@ class Metrics:
             found = self._counters[key] = Counter(key)
         return found
 
-    def timing(self, name: str, scale: float = 1000.0, **labels: str) -> Timing:
+    def timing(self, name: str, scale: float = 1000.0, /, **labels: str) -> Timing:
         """The timing of this name and labels, made if need be."""
         key = _key(name, labels)
         found = self._timings.get(key)
@@ -179,15 +179,19 @@ class Metrics:
             found = self._timings[key] = Timing(key, scale)
         return found
 
-    def count(self, name: str, amount: float = 1, **labels: str) -> None:
+    def adopt(self, timing: Timing) -> None:
+        """Show a timing that somebody else has made."""
+        self._timings[timing.key] = timing
+
+    def count(self, name: str, amount: float = 1, /, **labels: str) -> None:
         """Add to a counter; for what does not happen thousands of times a second."""
         self.counter(name, **labels).add(amount)
 
-    def observe(self, name: str, seconds: float, **labels: str) -> None:
+    def observe(self, name: str, seconds: float, /, **labels: str) -> None:
         """Note a duration; for what does not happen thousands of times a second."""
         self.timing(name, 1000.0, **labels).observe(seconds)
 
-    def gauge(self, name: str, read: Callable[[], float], **labels: str) -> None:
+    def gauge(self, name: str, read: Callable[[], float], /, **labels: str) -> None:
         """``read`` is called whenever somebody asks; a gauge registered again replaces the one before."""
         key = _key(name, labels)
         self.gauges(f"{name} {key.labels}", lambda: (Value(key, read()),))

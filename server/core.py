@@ -69,7 +69,7 @@ class Core:
         self.cors = Cors()
         self.lockout = Lockout(config.user_lockout, self.clock)
         self.quotas = Quotas()
-        self.audit = Broker(config, self.clock)
+        self.audit = Broker(config, self.clock, self.metrics)
         self.ui_headers: Mapping[str, str] = {}
         self.cluster = {"cluster_name": "", "cluster_id": ""}
         hooks = Hooks(
@@ -203,8 +203,9 @@ class Core:
     # Hooks of the seal
 
     async def _open(self, barrier: Barrier) -> None:
+        began = perf_counter()
         cache = 0 if self.config.disable_cache else self.config.cache_size * 128  # 16 MiB by default
-        namespaces = Namespaces(self, barrier, Store(self.physical, barrier, cache))
+        namespaces = Namespaces(self, barrier, Store(self.physical, barrier, cache, self.metrics))
         await namespaces.open()
         node = namespaces.root
         self.cluster = await node.store.run(self._identify)
@@ -216,6 +217,7 @@ class Core:
         await self.audit.open(node)
         self._maintenance = asyncio.create_task(self._maintain(), name="barrier maintenance")
         self.node, self.namespaces, self._pipeline = node, namespaces, namespaces.pipeline
+        self.metrics.observe("core.post_unseal", perf_counter() - began)
         _log.info("unsealed; cluster %s", self.cluster["cluster_name"])
 
     async def _close(self) -> None:
@@ -226,10 +228,12 @@ class Core:
             await asyncio.gather(self._maintenance, return_exceptions=True)
             self._maintenance = None
         if namespaces is not None:
+            began = perf_counter()
             await namespaces.close()
             await self.audit.close()
             with contextlib.suppress(Unavailable):
                 await self.seal.barrier.store_encryptions()
+            self.metrics.observe("core.pre_seal", perf_counter() - began)
             _log.info("sealed")
 
     async def _identify(self, txn: Transaction) -> dict[str, str]:

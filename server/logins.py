@@ -11,6 +11,7 @@ from ..framework.errors import InvalidCredentials, InvalidRequest, MultipleError
 from ..storage.store import PrefixView
 from .policies import RESERVED, normalise
 from .request import CoreRequest
+from .telemetry.sources import token_created
 from .tokens import TokenEntry
 from .ttl import Lifetime, grant
 
@@ -60,6 +61,7 @@ async def log_in(req: CoreRequest, response: Response) -> None:
         namespace=node.namespace.token_id,
     )
     entry, text = await node.tokens.create(req.root, entry)
+    token_created(req, entry)
     response.auth = await auth_wire(req, entry, text)
     if life.warnings:
         response.warnings = [*response.warnings, *life.warnings]

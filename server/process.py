@@ -29,6 +29,7 @@ from . import lean, logs, plugins
 from .config import ConfigError, ListenerConfig, SealConfig, ServerConfig, cluster_address, load, without_effect
 from .dev import DevKeys, DevOptions, clear_unfinished, dev_banner, open_dev, write_cluster_json
 from .log_levels import LEVELS
+from .telemetry import usage
 from .telemetry.runtime import Collections
 
 if TYPE_CHECKING:
@@ -163,6 +164,7 @@ class _Process:
         self.physical: Physical
         self.seal: Seal
         self.tracing: Tracing | None = None
+        self.usage_period = usage.period(config.telemetry.usage_gauge_period)  # seconds
         self.tasks: set[asyncio.Task[None]] = set()
 
     def prepare(self) -> None:
@@ -200,6 +202,8 @@ class _Process:
             core.tracing = self.tracing
             core.under_way = lambda: [each for one in self.listeners for each in one.under_way(core.clock.time())]
             self.spawn(_turn(core))
+            if self.usage_period:
+                self.spawn(usage.watch(core, self.usage_period))
             self.handle_signals(core, ended)
             try:
                 print(self.banner(), flush=True)

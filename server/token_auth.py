@@ -15,6 +15,7 @@ from ..framework.wire import PAIRS, SECONDS, STRINGS, Wire, parse_duration
 from .logins import auth_wire, identity_policies, renewal
 from .policies import RESERVED, normalise
 from .request import CoreRequest
+from .telemetry.sources import token_created
 from .token_roles import Role, TokenRoles, lesser, matches
 from .tokens import BATCH_PREFIX, ROOT_PATH, SERVICE_PREFIX, TokenEntry
 from .ttl import grant
@@ -184,6 +185,7 @@ class TokenAuth(TokenRoles):
             expire_time=now + ttl if ttl else 0.0,
         )
         entry, text = await req.node.tokens.create(req.root, entry, p.id)
+        token_created(req, entry)
         for name in policies:
             if await req.node.policies.get(req.root, name) is None:
                 warnings.append(f'Policy "{name}" does not exist')

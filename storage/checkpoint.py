@@ -12,8 +12,11 @@ import asyncio
 import logging
 import sqlite3
 from pathlib import Path
+from time import perf_counter
 
 import aiosqlite
+
+from ..framework.metrics import Key, Timing
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +33,9 @@ _MOVE = "PRAGMA wal_checkpoint(PASSIVE)"
 class Checkpoints:
     """For one writer, in one event loop."""
 
-    def __init__(self, writer: aiosqlite.Connection, mover: aiosqlite.Connection) -> None:
+    def __init__(self, writer: aiosqlite.Connection, mover: aiosqlite.Connection, moves: Timing | None = None) -> None:
+        """``moves``: how long they take."""
+        self._moves = moves or Timing(Key("sqlite.checkpoint"))
         self._writer = writer
         self._mover = mover
         self._written = 0  # pages, about
@@ -38,7 +43,7 @@ class Checkpoints:
         self._long = False
 
     @classmethod
-    async def open(cls, path: Path, writer: aiosqlite.Connection) -> Checkpoints:
+    async def open(cls, path: Path, writer: aiosqlite.Connection, moves: Timing | None = None) -> Checkpoints:
         await writer.execute("PRAGMA wal_autocheckpoint = 0")
         mover = aiosqlite.connect(path, isolation_level=None)
         mover._thread.daemon = True
@@ -49,7 +54,7 @@ class Checkpoints:
         except BaseException:
             await mover.close()
             raise
-        return cls(writer, mover)
+        return cls(writer, mover, moves)
 
     async def close(self) -> None:
         if self._moving is not None:
@@ -79,9 +84,11 @@ class Checkpoints:
 
         A log that cannot be moved loses nothing, and the next commit will say what is wrong with the disk.
         """
+        began = perf_counter()
         try:
             ((_, pages, _),) = await connection.execute_fetchall(_MOVE)
         except sqlite3.Error as error:
             _log.warning("the write-ahead log could not be moved into the store: %s", error)
             return 0
+        self._moves.observe(perf_counter() - began)
         return int(pages)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 
@@ -19,6 +20,7 @@ class Flight:
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
     settled: bool = False
     error: BaseException | None = None
+    began: float = field(default_factory=perf_counter)
 
     def settle(self, error: BaseException | None) -> None:
         """Tell those who wait for it."""

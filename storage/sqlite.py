@@ -19,11 +19,13 @@ from collections import deque
 from collections.abc import Awaitable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from time import perf_counter
 from typing import Self
 
 import aiosqlite
 
 from ..framework.errors import InvalidRequest, StoreError
+from ..framework.metrics import Key, Timing
 from ..framework.storage import Batch
 from .checkpoint import Checkpoints
 from .listing import bounds, child, past
@@ -96,6 +98,9 @@ class SqliteStore:
         self._checkpoints: Checkpoints | None = None
         self._queue: deque[_Group] = deque()
         self._writing: asyncio.Task[None] | None = None
+        self._commits, self._rows = Timing(Key("sqlite.commit")), Timing(Key("sqlite.commit_entries"), scale=1.0)
+        self._moves = Timing(Key("sqlite.checkpoint"))
+        self.timings = (self._commits, self._rows, self._moves)
 
     @classmethod
     def from_config(cls, config: Mapping[str, object]) -> Self:
@@ -116,7 +121,7 @@ class SqliteStore:
             writer._thread.daemon = True  # or a process that dies without close() would hang at its exit
             self._writer = await writer
             await self._prepare(writer)
-            self._checkpoints = await Checkpoints.open(self._path, writer)
+            self._checkpoints = await Checkpoints.open(self._path, writer, self._moves)
             self._reader = await asyncio.to_thread(self._connect_reader)
         except BaseException as error:
             await self._release()
@@ -182,8 +187,11 @@ class SqliteStore:
         try:
             while self._queue:
                 group = self._queue.popleft()
+                began = perf_counter()
                 await self._write(list(group.rows.items()))
                 group.done.set_result(None)
+                self._commits.observe(perf_counter() - began)
+                self._rows.observe(len(group.rows))
                 assert self._checkpoints is not None
                 await self._checkpoints.after_commit(len(group.rows), group.size)
         except BaseException as error:

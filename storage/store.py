@@ -20,9 +20,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
+from time import perf_counter
 from typing import Any, Protocol, TypeVar
 
 from ..framework.errors import Conflict, ReadOnlyStorage, Sealed, StoreError, Unavailable
+from ..framework.metrics import Metrics
 from ..framework.storage import Physical, View
 from .cache import MISSING, Cache
 from .flight import Flight, Load, Pending, Scan
@@ -49,9 +51,14 @@ class Cipher(Protocol):
 class Store:
     """The encrypted store. Itself the view of read-only requests: what is durable, nothing else."""
 
-    def __init__(self, physical: Physical, cipher: Cipher, cache_bytes: int = 64 << 20) -> None:
+    def __init__(
+        self, physical: Physical, cipher: Cipher, cache_bytes: int = 64 << 20, metrics: Metrics | None = None
+    ) -> None:
         """``physical``: opened and closed by the caller. ``cache_bytes``: bound of the cache of
         decrypted entries."""
+        metrics = metrics or Metrics()
+        self._gets, self._lists = metrics.timing("barrier.get"), metrics.timing("barrier.list")
+        self._puts, self._deletes = metrics.timing("barrier.put"), metrics.timing("barrier.delete")
         self._physical = physical
         self._cipher = cipher
         self.cache = Cache(cache_bytes)
@@ -83,6 +90,7 @@ class Store:
             if load is None:
                 load = self._loads[key] = Load()
             load.readers += 1
+            began = perf_counter()
             try:
                 sealed = await self._fetch(key)
             finally:
@@ -92,6 +100,7 @@ class Store:
             if not load.stale:
                 value = None if sealed is None else self._cipher.decrypt(key, sealed)
                 self.cache.put(key, value)
+                self._gets.observe(perf_counter() - began)
                 return value
 
     def peek(self, key: str) -> Any:
@@ -129,10 +138,12 @@ class Store:
             # Every overlaid key takes away one name at most: with that many more, enough remain.
             spare = len(scan.present) + len(own)
             self._scans.add(scan)
+            began = perf_counter()
             try:
                 names = await self._physical.list(prefix, after, limit + spare if limit else 0)
             finally:
                 self._scans.discard(scan)
+                self._lists.observe(perf_counter() - began)
             if not scan.stale and (not limit or len(scan.present) + len(own) <= spare):
                 break
         present = scan.present
@@ -302,7 +313,9 @@ class Store:
                 self._abort(error)
                 return
             self._flights.popleft()
+            took = perf_counter() - flight.began
             for key, value in flight.writes.items():
+                (self._deletes if value is None else self._puts).observe(took)
                 entry = self._pending[key]
                 if entry.flight is flight:
                     del self._pending[key]

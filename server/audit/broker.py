@@ -12,6 +12,7 @@ import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ import orjson
 from ...framework import Response
 from ...framework.clock import Clock
 from ...framework.errors import CaveauError, InvalidRequest
+from ...framework.metrics import Metrics
 from ...framework.storage import ReadView, View
 from .. import plugins
 from .channel import Channel, Group
@@ -86,7 +88,9 @@ class Enabled:
 class Broker:
     """The audit devices of an unsealed server; without any, requests do not come this way."""
 
-    def __init__(self, config: ServerConfig, clock: Clock) -> None:
+    def __init__(self, config: ServerConfig, clock: Clock, metrics: Metrics | None = None) -> None:
+        metrics = metrics or Metrics()
+        self._requests, self._responses = metrics.timing("audit.log_request"), metrics.timing("audit.log_response")
         self._config = config
         self._clock = clock
         self.devices: dict[str, Enabled] = {}
@@ -116,19 +120,25 @@ class Broker:
 
     def post_request(self, record: Record, error: CaveauError | None = None) -> list[Group]:
         """Hand the entry of a request to every device that wants it; the groups it went into."""
-        return [
+        began = perf_counter()
+        groups = [
             device.channel.post(line)
             for device in self.devices.values()
             if (line := device.formatter.request(record, error))
         ]
+        self._requests.observe(perf_counter() - began)
+        return groups
 
     def post_response(self, record: Record, response: Response | None, error: CaveauError | None = None) -> list[Group]:
         """Hand the entry of an answer to every device that wants it; the groups it went into."""
-        return [
+        began = perf_counter()
+        groups = [
             device.channel.post(line)
             for device in self.devices.values()
             if (line := device.formatter.response(record, response, error))
         ]
+        self._responses.observe(perf_counter() - began)
+        return groups
 
     async def recorded(self, groups: Sequence[Group]) -> None:
         """Return once one of the groups is recorded, or if there are none; raises AuditFailed."""

@@ -12,6 +12,8 @@ from . import runtime
 if TYPE_CHECKING:
     from ..core import Core
     from ..node import Node
+    from ..request import CoreRequest
+    from ..tokens import TokenEntry
 
 _TABLES = {"auth": "auth", "mounts": "logical"}
 
@@ -29,6 +31,7 @@ def register(core: Core) -> None:
             yield from _mount_tables(core.node, cluster)
 
     def counted() -> Iterator[Value]:
+        yield value("audit.log_request_failure", core.audit.failed)
         if (node := core.node) is not None:
             cache = node.store.cache
             yield value("cache.hit", cache.hits)
@@ -41,9 +44,33 @@ def register(core: Core) -> None:
         for quota in core.quotas.rates:
             yield value("quota.rate_limit.violation", core.quotas.meter(quota).refused, name=quota.name)
 
+    for timing in getattr(core.physical, "timings", ()):  # those that a store keeps
+        core.metrics.adopt(timing)
     core.metrics.gauges("core", state)
     core.metrics.counts("core", counted)
     runtime.register(core.metrics)
+
+
+def token_created(req: CoreRequest, entry: TokenEntry) -> None:
+    """Count a token, once the request that makes it is committed."""
+    labels = {
+        "auth_method": req.mount.entry.type,
+        "cluster": req.node.core.cluster["cluster_name"],
+        "creation_ttl": _bucket(entry.creation_ttl),
+        "mount_point": req.mount.point,
+        "namespace": req.node.namespace.path or "root",
+        "token_type": entry.type,
+    }
+    req.on_commit(lambda: req.node.core.metrics.count("token.creation", 1, **labels))
+
+
+_BUCKETS = ((60, "1m"), (600, "10m"), (1200, "20m"), (3600, "1h"), (7200, "2h"), (86400, "1d"), (172800, "2d"),
+            (604800, "7d"), (2592000, "30d"))  # fmt: skip
+
+
+def _bucket(ttl: int) -> str:
+    """The class of a lifetime, as Vault names them; 0 is none."""
+    return next((name for most, name in _BUCKETS if 0 < ttl <= most), "+Inf")
 
 
 def _mount_tables(node: Node, cluster: str) -> Iterator[Value]:

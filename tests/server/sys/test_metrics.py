@@ -5,8 +5,11 @@ from __future__ import annotations
 import orjson
 import pytest
 from caveau.framework.errors import PermissionDenied
+from caveau.framework.metrics import value
+from caveau.server.config import ConfigError
 from caveau.server.config.model import TelemetryConfig
 from caveau.server.request import UnderWay
+from caveau.server.telemetry import usage
 from caveau.tests.server.harness import Server
 from caveau.tests.server.overhttp import serving
 
@@ -114,3 +117,63 @@ async def test_requests_in_flight(server):
             "client_id": "",
         }
     }
+
+
+async def test_tokens_are_counted_when_they_are_made(server):
+    await server.token(["default"], ttl="30m")
+    found = orjson.loads((await server.call("read", "sys/metrics")).body)["Counters"]
+    (counter,) = [each for each in found if each["Name"] == "vault.token.creation"]
+    assert (counter["Count"], counter["Labels"]) == (
+        1,
+        {
+            "auth_method": "token", "cluster": server.core.cluster["cluster_name"], "creation_ttl": "1h",
+            "mount_point": "auth/token/", "namespace": "root", "token_type": "service",
+        },
+    )  # fmt: skip
+
+
+async def test_logins_are_timed_apart(server):
+    await server.call("update", "sys/auth/userpass", {"type": "userpass"})
+    await server.call("update", "auth/userpass/users/u", {"password": "p"})
+    before = await samples(server)
+    await server.call("update", "auth/userpass/login/u", {"password": "p"}, token="")
+    after = await samples(server)
+    assert "vault.core.handle_login_request" not in before
+    assert after["vault.core.handle_login_request"] == 1
+    assert after["vault.token.creation"] == 1
+
+
+async def test_the_store_is_timed(server):
+    before = await samples(server)
+    await server.call("update", "kv-v2/data/b", {"data": {"x": 1}})
+    await server.call("delete", "kv-v2/metadata/b")
+    after = await samples(server)
+    assert after["vault.barrier.put"] > before["vault.barrier.put"]
+    assert after["vault.barrier.delete"] >= 1
+    assert after["vault.barrier.get"] >= 1
+    assert after["vault.barrier.list"] >= 1
+
+
+async def test_tokens_and_entities_are_counted_now_and_then(server):
+    before = {each.key: each.value for each in await usage.measure(server.core)}
+    await server.token(["default"])
+    await server.call("update", "identity/entity", {"name": "e"})
+    after = {each.key: each.value for each in await usage.measure(server.core)}
+    labels = {"cluster": server.core.cluster["cluster_name"], "namespace": "root"}
+    tokens = value("token.count", 0, **labels).key
+    assert after[tokens] == before[tokens] + 1
+    assert after[value("identity.num_entities", 0).key] == 1
+    assert after[value("identity.entity.count", 0, **labels).key] == 1
+    await server.seal()
+    assert await usage.measure(server.core) == []
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("10m", 600), ("none", 0), ("", 0), ("0", 0)])
+def test_how_often_they_are_counted(text, seconds):
+    assert usage.period(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["often", "-1s"])
+def test_a_period_that_is_none(text):
+    with pytest.raises(ConfigError, match="usage_gauge_period"):
+        usage.period(text)
