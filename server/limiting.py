@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..framework import Request
-from ..framework.errors import CaveauError, RateLimited
+from ..framework.errors import CaveauError, MultipleErrors, RateLimited
 from ..storage.store import PrefixView
 
 if TYPE_CHECKING:
     from .mounts import Mount
+    from .namespaces import Namespaces
     from .node import Node
-    from .quotas import Quotas, RateLimit
-    from .request import Incoming
+    from .quotas import LeaseCount, Quotas, RateLimit
+    from .request import CoreRequest, Incoming
 
 
 async def admit(quotas: Quotas, node: Node, incoming: Incoming) -> None:
@@ -37,6 +38,28 @@ async def admit(quotas: Quotas, node: Node, incoming: Incoming) -> None:
         if not quotas.config.audit_logging:
             incoming.audit = None
         raise RateLimited(f'request path "{incoming.path}": rate limit quota exceeded')
+
+
+def admit_lease(req: CoreRequest) -> None:
+    """Raise RateLimited when there are already as many leases and tokens as may be of what the request is for."""
+    node = req.node
+    quota = node.core.quotas.leases.find(node.namespace.path, req.mount.point, "")
+    if quota is None or leases_of(quota, node.namespaces) < quota.max_leases:
+        return
+    node.core.quotas.refused_leases[quota.name] += 1
+    raise RateLimited(MultipleErrors(f'request path "{req.incoming.path}": lease count quota exceeded').args[0])
+
+
+def leases_of(quota: LeaseCount, namespaces: Namespaces) -> int:
+    """How many leases and tokens a quota is about, in namespaces that are in use. From memory."""
+    namespace = namespaces.at(quota.namespace)
+    if namespace is None:
+        return 0
+    index = namespaces.leases.of(namespace.prefix)
+    if quota.mount:
+        return index.count(quota.mount)
+    below = namespaces.below(namespace, deep=True) if quota.inheritable else []
+    return index.total + sum(namespaces.leases.of(each.prefix).total for each in below)
 
 
 async def login_role(node: Node, mount: Mount, path: str, incoming: Incoming) -> str:

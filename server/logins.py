@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..framework import Auth, Params, Request, Response
 from ..framework.errors import InvalidCredentials, InvalidRequest, MultipleErrors
 from ..storage.store import PrefixView
+from .limiting import admit_lease
 from .policies import RESERVED, normalise
 from .request import CoreRequest
 from .telemetry.sources import token_created
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 async def log_in(req: CoreRequest, response: Response) -> None:
     """Make the token that a login is worth, and put its wire form into the response. Raises InvalidRequest."""
     auth: Auth = response.auth
+    if req.node.core.quotas.limits_leases:
+        admit_lease(req)
     node, mount, now = req.node, req.mount, req.node.clock.time()
     policies = normalise(auth.policies, default=not auth.no_default_policy)
     if "root" in policies:

@@ -32,7 +32,7 @@ from ..framework.routes import Route
 from ..framework.wire import INT
 from ..storage.store import ATTEMPTS, PrefixView, Transaction
 from .layout import visits
-from .limiting import admit
+from .limiting import admit, admit_lease
 from .logins import attempt, log_in
 from .mounts import Mount
 from .node import Node
@@ -277,6 +277,8 @@ class Pipeline:
         leases.identify(call.mount, call.path, lease)
         if call.route.external:
             call.made = lease
+        if self._node.core.quotas.limits_leases:
+            admit_lease(req)
         life = await leases.give(req.root, call.mount, lease, req.token)
         response.lease_id, response.renewable, response.lease_duration = lease.id, lease.renewable, life.ttl
         response.warnings = [*response.warnings, *life.warnings]

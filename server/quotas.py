@@ -7,6 +7,7 @@ path, for paths with a prefix, for a mount, for a namespace; the longest first a
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -245,6 +246,8 @@ class Quotas:
         self.leases: Rules[LeaseCount] = Rules()
         self.config = QuotaConfig()
         self.limits_rates = False  # whether there is any rate limit: what every request asks
+        self.limits_leases = False
+        self.refused_leases: Counter[str] = Counter()  # by quota, since the server is open
         self._meters: dict[str, Meter] = {}
 
     @classmethod
@@ -265,6 +268,7 @@ class Quotas:
             self.limits_rates = True
         elif isinstance(quota, LeaseCount):
             self.leases.put(quota)
+            self.limits_leases = True
 
     def remove(self, kind: str, name: str) -> None:
         if kind == RateLimit.kind:
@@ -273,6 +277,7 @@ class Quotas:
             self.limits_rates = len(self.rates) > 0
         else:
             self.leases.remove(name)
+            self.limits_leases = len(self.leases) > 0
 
     def follow(self, view: View, namespace: str, mount: str, to: str, on_commit: OnCommit) -> None:
         """Let the quotas of a mount go where it goes: to the mount point ``to``, or with it, when that is empty."""

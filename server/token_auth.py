@@ -12,6 +12,7 @@ from ..framework.cidr import shown_cidrs
 from ..framework.clock import rfc3339
 from ..framework.errors import InvalidRequest, MultipleErrors, PermissionDenied
 from ..framework.wire import PAIRS, SECONDS, STRINGS, Wire, parse_duration
+from .limiting import admit_lease
 from .logins import auth_wire, identity_policies, renewal
 from .policies import RESERVED, normalise
 from .request import CoreRequest
@@ -184,6 +185,8 @@ class TokenAuth(TokenRoles):
             namespace=namespace.token_id,
             expire_time=now + ttl if ttl else 0.0,
         )
+        if req.node.core.quotas.limits_leases and "root" not in policies:
+            admit_lease(req)
         entry, text = await req.node.tokens.create(req.root, entry, p.id)
         token_created(req, entry)
         for name in policies:

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from ...framework import Engine, Field, NoParams, Params, delete, list_, read, update
 from ...framework.errors import InvalidRequest, NotFound
 from ...framework.wire import NUMBER, SECONDS, STRINGS
-from ..quotas import CONFIG_KEY, FOLDER, GROUPS, Quota, QuotaConfig, RateLimit, stored
+from ..limiting import leases_of
+from ..quotas import CONFIG_KEY, FOLDER, GROUPS, LeaseCount, Quota, QuotaConfig, RateLimit, stored
 from ..request import CoreRequest
 from .base import SystemRoutes
 
@@ -120,6 +121,35 @@ class QuotaRoutes(SystemRoutes):
     async def delete_rate_limit(self, req: CoreRequest, p: QuotaName) -> None:
         """Remove a rate limit."""
         self._remove_quota(req, RateLimit.kind, p.name)
+
+    @list_("quotas/lease-count")
+    async def list_lease_counts(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
+        """List the limits to the number of leases."""
+        return await _names(req, LeaseCount.kind)
+
+    @read("quotas/lease-count/{name}")
+    async def read_lease_count(self, req: CoreRequest, p: QuotaName) -> dict[str, Any]:
+        """Show a limit to the number of leases, and how many there are."""
+        quota = self.core.quotas.leases.get(p.name)
+        if quota is None:
+            raise NotFound("")
+        return _scope(quota) | {"max_leases": quota.max_leases, "counter": leases_of(quota, req.node.namespaces)}
+
+    @update("quotas/lease-count/{name}")
+    async def write_lease_count(self, req: CoreRequest, p: LeaseCountParams) -> None:
+        """Create or replace a limit to the number of leases and tokens at a time."""
+        if p.max_leases <= 0:
+            raise InvalidRequest("'max_leases' is invalid")
+        scope = await _resolved(req, p)
+        if scope["suffix"] or scope["role"]:
+            raise InvalidRequest("leases are counted by namespace and mount: neither a path in a mount nor a role can "
+                                 "have a limit of their own")  # fmt: skip
+        await self._put_quota(req, LeaseCount(**scope, max_leases=p.max_leases))
+
+    @delete("quotas/lease-count/{name}")
+    async def delete_lease_count(self, req: CoreRequest, p: QuotaName) -> None:
+        """Remove a limit to the number of leases."""
+        self._remove_quota(req, LeaseCount.kind, p.name)
 
     async def _put_quota(self, req: CoreRequest, quota: Quota) -> None:
         for other in await stored(req.root, quota.kind):

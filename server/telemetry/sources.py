@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...framework.metrics import Value, value
+from ..limiting import leases_of
 from . import runtime
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ def register(core: Core) -> None:
         yield value("core.in_flight_requests", float(sum(1 for _ in core.under_way())), cluster=cluster)
         if core.node is not None:
             yield from _mount_tables(core.node, cluster)
+            for limit in core.quotas.leases:
+                yield value("quota.lease_count.max", limit.max_leases, name=limit.name)
+                yield value("quota.lease_count.counter", leases_of(limit, core.node.namespaces), name=limit.name)
 
     def counted() -> Iterator[Value]:
         yield value("audit.log_request_failure", core.audit.failed)
@@ -43,6 +47,8 @@ def register(core: Core) -> None:
 
         for quota in core.quotas.rates:
             yield value("quota.rate_limit.violation", core.quotas.meter(quota).refused, name=quota.name)
+        for limit in core.quotas.leases:
+            yield value("quota.lease_count.violation", core.quotas.refused_leases[limit.name], name=limit.name)
 
     for timing in getattr(core.physical, "timings", ()):  # those that a store keeps
         core.metrics.adopt(timing)
