@@ -25,7 +25,7 @@ from .leases import end_with_tokens
 from .node import Node, OnCommit, leaves
 from .pipeline import Pipeline
 from .tokens import TokenEntry, TokenStore, random_id
-from .wrapping import PICK_UPS
+from .wrapping import PICK_UPS, WRAPPING_POLICY
 
 if TYPE_CHECKING:
     from .core import Core
@@ -168,8 +168,10 @@ class Namespaces:
     async def answer(self, incoming: Incoming) -> Response:
         """Answer a request in the namespace it goes to, which its header and the beginning of its path name."""
         namespace, path = self.find(incoming.namespace, incoming.path)
-        if path in _BY_WRAPPING_TOKEN and (id_ := self.tokens.namespace_of(incoming.token)):
-            namespace = self.live[id_]  # whoever is given a wrapping token need not know where it was made
+        if path in _BY_WRAPPING_TOKEN and incoming.token:
+            token = await self.tokens.lookup(self.store, incoming.token)
+            if token is not None and token.policies == (WRAPPING_POLICY,):
+                namespace = self.of_token(token)  # whoever is given a wrapping token need not know where it was made
         if self._locked:
             self._check_lock(namespace, path)
         incoming.namespace, incoming.path = namespace.path, path

@@ -185,15 +185,18 @@ async def test_cubbyholes_are_of_one_namespace_and_end_with_their_token_everywhe
 
 
 async def test_a_wrapped_answer_is_fetched_from_any_namespace_by_its_token_alone(nested):
-    for fetch_in, token_in_body in (("z/", False), ("", True), ("a/", False), ("a/b/", True)):
-        wrapped = await nested.call("read", "kv/who", token=nested.admins["a/"], namespace="a/", wrap_ttl=60.0)
+    for made_in, fetch_in, token_in_body in (
+        ("a/", "z/", False), ("a/", "", True), ("a/", "a/", False), ("a/", "a/b/", True), ("", "a/", False),
+    ):  # fmt: skip
+        path = "kv/who" if made_in else "z/kv/who"
+        wrapped = await nested.call("read", path, token=nested.admins[made_in], namespace=made_in, wrap_ttl=60.0)
         token = wrapped.wrap_info.token
         if token_in_body:
             body, caller = {"token": token}, nested.admins[fetch_in]
         else:
             body, caller = {}, token
         answer = await nested.call("update", "sys/wrapping/unwrap", body, caller, namespace=fetch_in)
-        assert answer.data["data"] == {"i": "a/"}
+        assert answer.data["data"] == {"i": made_in or "z/"}
         with pytest.raises(CaveauError):
             await nested.call("update", "sys/wrapping/unwrap", body, caller, namespace=fetch_in)
 
