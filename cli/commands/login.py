@@ -43,6 +43,20 @@ Configuration:
   lookup=<bool>
       Whether to ask the server about the token. The default is true.""",
     **{method: _PASSWORD_HELP.format(method) for method in WITH_PASSWORD},
+    "approle": """Usage: caveau login -method=approle [CONFIG K=V...]
+
+  Logs in with the id of a role and a secret id that was made for it.
+
+      $ caveau login -method=approle role_id=... secret_id=@/run/secret-id
+
+Configuration:
+
+  role_id=<string>
+      The id of the role, which is not its name.
+
+  secret_id=<string>
+      The secret id, unless the role needs none; "secret_id=-" reads it from
+      standard input and "secret_id=@file" from a file.""",
     "kubernetes": f"""Usage: caveau login -method=kubernetes [CONFIG K=V...]
 
   Logs in as a Kubernetes service account.

@@ -143,7 +143,8 @@ def test_help_knows_every_method(caveau: Runner, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv("VAULT_ADDR", stub.address)
         assert "login -method=jwt" in caveau("auth", "help", "ci").out
         assert "login -method=ldap" in caveau("auth", "help", "people/").out
-        assert caveau("auth", "help", "userpass").out.startswith("Usage: caveau login -method=userpass")
+        for method in ("userpass", "approle"):
+            assert caveau("auth", "help", method).out.startswith(f"Usage: caveau login -method={method}")
         assert caveau("auth", "help", "nosuch").code == 1
 
 
