@@ -88,14 +88,14 @@ class Enabled:
 class Broker:
     """The audit devices of an unsealed server; without any, requests do not come this way."""
 
-    def __init__(self, config: ServerConfig, clock: Clock, metrics: Metrics | None = None) -> None:
-        metrics = metrics or Metrics()
-        self._requests, self._responses = metrics.timing("audit.log_request"), metrics.timing("audit.log_response")
+    def __init__(self, config: ServerConfig, clock: Clock, metrics: Metrics) -> None:
         self._config = config
         self._clock = clock
+        self._metrics = metrics
+        self._requests = metrics.timing("audit.log_request")
+        self._responses = metrics.timing("audit.log_response")
         self.devices: dict[str, Enabled] = {}
         self.headers: Mapping[str, bool] = {}
-        self.failed = 0  # requests that were not answered because nobody recorded them
 
     # A request
 
@@ -120,28 +120,35 @@ class Broker:
 
     def post_request(self, record: Record, error: CaveauError | None = None) -> list[Group]:
         """Hand the entry of a request to every device that wants it; the groups it went into."""
-        began = perf_counter()
-        groups = [
+        return [
             device.channel.post(line)
             for device in self.devices.values()
             if (line := device.formatter.request(record, error))
         ]
-        self._requests.observe(perf_counter() - began)
-        return groups
 
     def post_response(self, record: Record, response: Response | None, error: CaveauError | None = None) -> list[Group]:
         """Hand the entry of an answer to every device that wants it; the groups it went into."""
-        began = perf_counter()
-        groups = [
+        return [
             device.channel.post(line)
             for device in self.devices.values()
             if (line := device.formatter.response(record, response, error))
         ]
-        self._responses.observe(perf_counter() - began)
-        return groups
 
-    async def recorded(self, groups: Sequence[Group]) -> None:
-        """Return once one of the groups is recorded, or if there are none; raises AuditFailed."""
+    async def recorded(self, groups: Sequence[Group], kind: str) -> None:
+        """Return once one of the groups is recorded, or if there are none; raises AuditFailed.
+
+        ``kind``: whether it is the entry of a ``request`` or of a ``response``.
+        """
+        began = perf_counter()
+        try:
+            await self._settled(groups)
+        except AuditFailed:
+            self._metrics.count(f"audit.log_{kind}_failure")
+            raise
+        finally:
+            (self._requests if kind == "request" else self._responses).observe(perf_counter() - began)
+
+    async def _settled(self, groups: Sequence[Group]) -> None:
         while groups:
             waiting = []
             for group in groups:
@@ -150,7 +157,6 @@ class Broker:
                 elif not group.error:
                     return
             if not waiting:
-                self.failed += 1
                 raise AuditFailed(self._why())
             waiter = asyncio.get_running_loop().create_future()
             for group in waiting:

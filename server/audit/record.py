@@ -52,15 +52,15 @@ class Record:
         if self._posted is None:
             self._posted = self._broker.post_request(self)
         if wait:
-            await self._broker.recorded(self._posted)
+            await self._broker.recorded(self._posted, "request")
 
     async def answered(self, response: Response) -> None:
         """Write the entry of the answer; raises AuditFailed unless both entries are recorded."""
         if self._posted is None:
             self._posted = self._broker.post_request(self)
         groups = self._broker.post_response(self, response)
-        await self._broker.recorded(self._posted)
-        await self._broker.recorded(groups)
+        await self._broker.recorded(self._posted, "request")
+        await self._broker.recorded(groups, "response")
 
     async def refused(self, error: CaveauError) -> None:
         """Write the entry of an error, and of the request if it did not get that far; raises AuditFailed."""
@@ -68,8 +68,8 @@ class Record:
         if self._posted is None:
             self._posted = self._broker.post_request(self, error)
         groups = self._broker.post_response(self, None, error)
-        await self._broker.recorded(self._posted)
-        await self._broker.recorded(groups)
+        await self._broker.recorded(self._posted, "request")
+        await self._broker.recorded(groups, "response")
 
     def broken_off(self) -> None:
         """The request ends without an answer."""

@@ -73,6 +73,11 @@ class ACL:
             return replace(decision, allowed=False, reason=why)
         return decision
 
+    def sources(self, path: str) -> dict[str, list[str]]:
+        """The policies behind the rule of ``path``, as ``Decision`` names it, with what each contributes."""
+        grant = self._rules.at(path)
+        return {} if grant is None else {name: sorted(words) for name, words in sorted(grant.sources.items())}
+
     def _find(self, memo: dict[str, Grant | None], path: str) -> Grant | None:
         if memo is self._listed:
             grant = self._rules.find_either(path if path.endswith("/") else path + "/")

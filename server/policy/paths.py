@@ -43,6 +43,12 @@ class PathRules(Generic[T]):
                 self.exact[path] = value
         self._lengths = sorted({len(prefix) for prefix in self.prefixes}, reverse=True)
 
+    def at(self, rule: str) -> T | None:
+        """The value of exactly this rule path."""
+        if rule in self.wild:
+            return self.wild[rule]
+        return self.prefixes.get(rule[:-1]) if rule.endswith("*") else self.exact.get(rule)
+
     def find(self, path: str) -> T | None:
         """What rules ``path``; leading slashes do not count."""
         path = path.lstrip("/")

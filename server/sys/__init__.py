@@ -6,6 +6,7 @@ from .audit import AuditRoutes
 from .capabilities import CapabilityRoutes
 from .cors import CorsRoutes
 from .counters import CounterRoutes
+from .explain import ExplainRoutes
 from .health import HealthRoutes
 from .host import HostRoutes
 from .internal import InternalRoutes
@@ -30,6 +31,7 @@ class System(
     CapabilityRoutes,
     CorsRoutes,
     CounterRoutes,
+    ExplainRoutes,
     HealthRoutes,
     HostRoutes,
     InternalRoutes,

@@ -61,6 +61,8 @@ class HealthRoutes(SystemRoutes):
         }
         if not core.sealed:
             body |= core.cluster
+        if failing := core.audit.failures():
+            body["audit_failing"] = failing
         return Response(data=body, status=status, bare=True)
 
     @read("leader", auth=False, sealed=True)

@@ -28,6 +28,8 @@ def register(core: Core) -> None:
         yield value("core.active", open_, cluster=cluster)
         yield value("core.unsealed", open_, cluster=cluster)
         yield value("core.in_flight_requests", float(sum(1 for _ in core.under_way())), cluster=cluster)
+        for path, device in core.audit.devices.items():
+            yield value("audit.device_failing", float(bool(device.channel.failure)), device=path)
         if core.node is not None:
             yield from _mount_tables(core.node, cluster)
             for limit in core.quotas.leases:
@@ -35,7 +37,8 @@ def register(core: Core) -> None:
                 yield value("quota.lease_count.counter", leases_of(limit, core.node.namespaces), name=limit.name)
 
     def counted() -> Iterator[Value]:
-        yield value("audit.log_request_failure", core.audit.failed)
+        for path, device in core.audit.devices.items():
+            yield value("audit.device_missed_entries", device.channel.lost, device=path)
         if (node := core.node) is not None:
             cache = node.store.cache
             yield value("cache.hit", cache.hits)
