@@ -211,3 +211,12 @@ async def test_names_that_are_taken_at_the_same_moment():
     assert sum("id" in answer for answer in answers) == 1
     assert len((await made.call("list", "identity/entity/id")).data["keys"]) == 1
     await made.core.stop()
+
+
+async def test_a_login_leaves_the_groups_of_other_mounts_alone(server):
+    there = await server.group("there", type="external")
+    await server.write("group-alias", name="g", mount_accessor=server.accessor("two"), canonical_id=there)
+    id_ = await server.login("bob", "two", group_aliases=["g"])
+    await server.write("entity-alias", name="bob", mount_accessor=server.accessor(), canonical_id=id_)
+    assert await server.login("bob", group_aliases=["g"]) == id_
+    assert (await server.read(f"entity/id/{id_}"))["direct_group_ids"] == [there]
