@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 async def admit(quotas: Quotas, node: Node, incoming: Incoming) -> None:
     """Count a request; raises RateLimited when it is one too many."""
     namespace = node.namespace.path
-    if quotas.config.exempts(namespace + incoming.path):
+    if quotas.exempts(namespace + incoming.path):
         return
     mount, path = node.router.match(incoming.path) or (None, "")
     point = mount.point if mount is not None else ""

@@ -101,11 +101,11 @@ class QuotaConfig:
         values = orjson.loads(raw)
         return cls(tuple(values.pop("exempt_paths")), **values)
 
-    def exempts(self, path: str) -> bool:
-        return any(
-            path.startswith(each[:-1]) if each.endswith("*") else path == each
-            for each in (exempt.lstrip("/") for exempt in self.exempt_paths)
-        )
+    def exemptions(self) -> tuple[frozenset[str], tuple[str, ...]]:
+        """Paths that nothing limits, and what such paths begin with."""
+        paths = [each.lstrip("/") for each in self.exempt_paths]
+        exact = frozenset(each for each in paths if not each.endswith("*"))
+        return exact, tuple(each[:-1] for each in paths if each.endswith("*"))
 
 
 class Rules(Generic[Q]):
@@ -115,6 +115,7 @@ class Rules(Generic[Q]):
         self._by_name: dict[str, Q] = {}
         self._by_scope: dict[tuple[str, str, str, str], Q] = {}
         self._globs: list[Q] = []
+        self._with_roles: frozenset[tuple[str, str]] = frozenset()
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -136,10 +137,11 @@ class Rules(Generic[Q]):
         self._by_scope = {each.scope: each for each in self._by_name.values()}
         globs = [each for each in self._by_name.values() if each.suffix.endswith("*")]
         self._globs = sorted(globs, key=lambda each: -len(each.suffix))
+        self._with_roles = frozenset((each.namespace, each.mount) for each in self._by_name.values() if each.role)
 
     def for_roles(self, namespace: str, mount: str) -> bool:
         """Whether some quota is for a role of this auth method."""
-        return any(each.role and (each.namespace, each.mount) == (namespace, mount) for each in self._by_name.values())
+        return (namespace, mount) in self._with_roles
 
     def find(self, namespace: str, mount: str, path: str, role: str = "") -> Q | None:
         """The quota of a request to ``path`` below ``mount`` (both empty where nothing is mounted)."""
@@ -244,7 +246,7 @@ class Quotas:
     def __init__(self) -> None:
         self.rates: Rules[RateLimit] = Rules()
         self.leases: Rules[LeaseCount] = Rules()
-        self.config = QuotaConfig()
+        self.configure(QuotaConfig())
         self.limits_rates = False  # whether there is any rate limit: what every request asks
         self.limits_leases = False
         self.refused_leases: Counter[str] = Counter()  # by quota, since the server is open
@@ -254,11 +256,19 @@ class Quotas:
     async def load(cls, view: View) -> Quotas:
         quotas = cls()
         if raw := await view.get(CONFIG_KEY):
-            quotas.config = QuotaConfig.load(raw)
+            quotas.configure(QuotaConfig.load(raw))
         for kind in KINDS:
             for quota in await stored(view, kind):
                 quotas.put(quota)
         return quotas
+
+    def configure(self, config: QuotaConfig) -> None:
+        self.config = config
+        self._exempt, self._exempt_below = config.exemptions()
+
+    def exempts(self, path: str) -> bool:
+        """Whether no rate limits a path; namespaces are part of it."""
+        return path in self._exempt or path.startswith(self._exempt_below)
 
     def put(self, quota: Quota) -> None:
         """Put a new or changed quota into force; what had been counted is forgotten."""

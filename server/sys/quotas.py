@@ -72,11 +72,7 @@ class QuotaRoutes(SystemRoutes):
             tuple(p.rate_limit_exempt_paths), p.enable_rate_limit_audit_logging, p.enable_rate_limit_response_headers
         )
         req.root.put(CONFIG_KEY, config.dump())
-
-        def apply() -> None:
-            self.core.quotas.config = config
-
-        req.on_commit(apply)
+        req.on_commit(lambda: self.core.quotas.configure(config))
 
     @list_("quotas/rate-limit")
     async def list_rate_limits(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
