@@ -21,7 +21,6 @@ SERVER: Final[Reasons] = {
 }
 LISTENER: Final[Reasons] = {
     "cluster_address": ("debug", "this node serves alone"),
-    "unauthenticated_pprof_access": ("debug", "sys/pprof is not served"),
 }
 
 

@@ -18,6 +18,7 @@ from .mounts import MountRoutes
 from .namespaces import NamespaceRoutes
 from .plugins import PluginRoutes
 from .policies import PolicyRoutes
+from .pprof import ProfileRoutes
 from .quotas import QuotaRoutes
 from .raw import RawRoutes
 from .seal import SealRoutes
@@ -45,6 +46,7 @@ class System(
     PolicyRoutes,
     QuotaRoutes,
     RawRoutes,
+    ProfileRoutes,
     SealRoutes,
     ToolRoutes,
     UiHeaderRoutes,
