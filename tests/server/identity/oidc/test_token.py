@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from caveau.framework.errors import PermissionDenied
 from caveau.server.identity.oidc.signing import half_hash
@@ -217,3 +219,9 @@ async def test_the_secret_is_in_no_error_and_no_list(provider):
     listed = (await provider.server.call("list", "identity/oidc/client")).data
     response = await provider.exchange("x", client_secret=secret, redirect_uri=CALLBACK)
     assert secret not in f"{listed}{response.data}"
+
+
+async def test_of_two_at_once_with_the_same_code_one_gets_tokens(provider):
+    code = await provider.code()
+    answers = await asyncio.gather(*(provider.exchange(code) for _ in range(4)))
+    assert sorted(answer.status for answer in answers) == [0, 400, 400, 400]
