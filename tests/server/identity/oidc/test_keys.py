@@ -108,6 +108,19 @@ async def test_another_algorithm_means_other_keys_and_the_old_one_can_still_be_v
     assert following not in {key["kid"] for key in keys}
 
 
+async def test_a_key_does_not_grow_with_its_rotations(provider):
+    server = provider.server
+    await role(server, rotation_period="1m", verification_ttl="2m")
+    sizes = []
+    for _ in range(6):
+        server.clock.advance(60)
+        await server.reap()
+        (entry,) = [value for key, value in (await server.plain()).items() if key.endswith("oidc/key/k")]
+        sizes.append(len(entry))
+    assert sizes[-1] == sizes[-2] == sizes[-3]
+    assert len(await published(server)) == 4
+
+
 async def test_only_keys_that_something_signs_with_are_published(provider):
     server = provider.server
     await server.write("oidc/key/k", algorithm="EdDSA")

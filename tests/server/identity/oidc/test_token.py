@@ -49,6 +49,13 @@ async def test_a_code_is_worth_an_id_token_and_an_access_token(provider):
     assert info.data == {"sub": provider.id, "mail": "ada@example.com", "in": ["dev"]}
 
 
+async def test_scopes_that_the_provider_does_not_offer_are_left_out(provider):
+    await provider.server.write("oidc/scope/profile", template=SCOPE)
+    tokens = (await provider.exchange(await provider.code(scope="openid profile"))).data
+    assert "mail" not in unverified(tokens["id_token"])
+    assert (await provider.userinfo(tokens["access_token"])).data == {"sub": provider.id}
+
+
 async def test_without_nonce_and_max_age_the_token_has_no_such_claims(provider):
     claims = unverified((await provider.exchange(await provider.code())).data["id_token"])
     assert not {"nonce", "auth_time", "mail"} & claims.keys()
@@ -160,7 +167,7 @@ async def test_userinfo_is_for_live_access_tokens_as_bearer_tokens(provider):
         assert await refused_userinfo(provider.userinfo(other)) == "invalid_token"
     assert await refused_userinfo(provider.userinfo(access, **{"X-Vault-Token": access})) == "invalid_token"
     batch = await server.token_of(provider.id, "default", type_="batch")
-    assert await refused_userinfo(provider.userinfo(batch)) == "invalid_token"
+    assert "malformed" in (await provider.userinfo(batch)).data["error_description"]
     provider.server.clock.advance(59)
     assert (await provider.userinfo(access)).data == {"sub": provider.id}
     provider.server.clock.advance(1)
@@ -184,6 +191,9 @@ async def test_userinfo_ends_with_the_users_right_to_log_in(provider):
     await server.write("oidc/assignment/a", entity_ids=[])
     assert await refused_userinfo(provider.userinfo(access), 403) == "access_denied"
     await server.write("oidc/client/app", assignments="allow_all")
+    await server.write("oidc/provider/default", allowed_client_ids="someone")
+    assert await refused_userinfo(provider.userinfo(access), 403) == "access_denied"
+    await server.write("oidc/provider/default", allowed_client_ids="*")
     await server.write(f"entity/id/{provider.id}", disabled=True)
     assert await refused_userinfo(provider.userinfo(access)) == "invalid_token"
     await server.write(f"entity/id/{provider.id}", disabled=False)
