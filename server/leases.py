@@ -183,6 +183,8 @@ class Leases:
         entry, now = await self.get(txn, id_), self._node.clock.time()
         if not isinstance(entry, LeaseEntry):
             raise InvalidRequest("lease not found")
+        if entry.irrevocable:
+            raise InvalidRequest("lease is expired and has failed previous revocation attempts")
         if entry.expire_time <= now:
             raise InvalidRequest("lease expired")
         if not entry.renewable:
@@ -370,7 +372,8 @@ class Leases:
             self._node.expiry.add(txn, now + delay, _LEASE, escape(id_))
             return
         _log.error("lease %s is irrevocable: %s", id_, error[:ERROR_LENGTH])
-        self._put(txn, replace(entry, expire_time=end, due=0.0, failures=failures, error=error[:ERROR_LENGTH]))
+        error = f"out of retries: {error}"[:ERROR_LENGTH]
+        self._put(txn, replace(entry, expire_time=end, due=0.0, failures=failures, error=error))
         txn.put(self._irrevocable + escape(id_), b"")
 
     # Left-overs

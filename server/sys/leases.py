@@ -93,7 +93,7 @@ class LeaseRoutes(SystemRoutes):
             await req.node.leases.revoke(p.id())
             return None
         await req.node.leases.revoke_later(p.id())
-        return Response(status=202)
+        return Response(status=202, body=b"")
 
     @update("leases/revoke-prefix/{prefix:some}", sudo=True, writes=False)
     @update("revoke-prefix/{prefix:some}", sudo=True, writes=False)
@@ -103,7 +103,7 @@ class LeaseRoutes(SystemRoutes):
             await req.node.leases.revoke_prefix(p.prefix)
             return None
         await req.node.leases.revoke_prefix_later(p.prefix)
-        return Response(status=202)
+        return Response(status=202, body=b"")
 
     @update("leases/revoke-force/{prefix:some}", sudo=True, writes=False)
     @update("revoke-force/{prefix:some}", sudo=True, writes=False)

@@ -517,4 +517,10 @@ INTENDED = (
         request="GET identity/group/.*",
         aspect=r"value data\.modify_index",
     ),
+    Intended(
+        "numbers are text too everywhere, and what is none is told like any other field",
+        request="POST sys/leases/lookup .*",
+        aspect="error",
+        theirs="invalid lease ID",
+    ),
 )
