@@ -134,9 +134,6 @@ class Userpass(Engine):
             )
         )
 
-    async def login_role(self, req: Request, p: Password) -> str:
-        return p.username
-
     async def renew_login(self, req: Request, auth: Auth) -> Auth:
         user = await self._user(req.storage, auth.internal["username"])
         if user is None:

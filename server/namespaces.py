@@ -49,8 +49,8 @@ _UNAVAILABLE = tuple(
 _ROOT_ONLY = tuple(
     f"sys/{name}"
     for name in (
-        "audit", "audit-hash", "config", "host-info", "internal/counters", "internal/inspect", "loggers", "monitor",
-        "quotas",
+        "audit", "audit-hash", "config", "host-info", "internal/counters/activity", "internal/counters/config",
+        "internal/inspect", "loggers", "monitor", "quotas",
     )
 )  # fmt: skip
 

@@ -185,7 +185,7 @@ async def _resolved(req: CoreRequest, p: ScopeParams) -> Mapping[str, Any]:
     if found is not None:
         mount, suffix = found[0].point, found[1].rstrip("/")
     elif path not in ("", "/"):
-        raise InvalidRequest(f'invalid mount path "{namespace.path}{path[:512]}"')
+        raise InvalidRequest(f'invalid mount path "{path[:512]}"')
     if p.role:
         if suffix:
             raise InvalidRequest(

@@ -188,16 +188,21 @@ async def test_only_policies_let_one_set_limits(server):
             await server.call(op, path, {"rate": 1}, token=weak)
 
 
-async def test_a_limit_for_one_role_of_an_auth_method(server):
+async def test_one_entity_is_counted_wherever_it_asks_from(server):
     await server.call("update", "sys/auth/userpass", {"type": "userpass"})
-    await server.call("update", f"{RATE}/q", {"rate": 1, "path": "auth/userpass", "role": "ann", "interval": 10})
-    data = {"password": "x"}
+    for name in ("ann", "bob"):
+        await server.call("update", f"auth/userpass/users/{name}", {"password": "pass", "token_policies": "all"})
+    await server.policy("all", 'path "*" { capabilities = ["read"] }')
+    tokens = [
+        (await server.call("update", f"auth/userpass/login/{name}", {"password": "pass"}, "")).auth["client_token"]
+        for name in ("ann", "ann", "bob")
+    ]
+    await server.call("update", f"{RATE}/q", {"rate": 1, "path": "kv-v1", "interval": 10, "group_by": "entity_then_ip"})
     got = [
-        await refused(server, "update", f"auth/userpass/login/{who}", data=data, token="")
-        for who in ("ann", "ann", "bob")
+        await refused(server, "read", "kv-v1/x", token=token, remote_address=f"10.0.0.{i}")
+        for i, token in enumerate(tokens)
     ]
     assert got == [False, True, False]
-    assert not await refused(server, "read", "auth/userpass/users/ann")
 
 
 async def test_a_limit_for_a_role_of_approle(server):

@@ -43,3 +43,9 @@ async def test_the_router_is_shown_where_that_is_enabled(server):
     with pytest.raises(PermissionDenied):
         await open_.call("read", "sys/internal/inspect/router/root", token=await open_.token(["p"]))
     await open_.core.stop()
+
+
+async def test_counters_are_each_namespaces_own(server):
+    await server.call("update", "sys/namespaces/a", {})
+    counted = (await server.call("read", "sys/internal/counters/tokens", namespace="a/")).data
+    assert counted == {"counters": {"service_tokens": {"total": 0}}}
