@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from .grant import Decision, Grant
-from .parse import Policy
+from .grant import Decision, Grant, merged
+from .parse import Policy, Rule
 from .paths import PathRules
 from .templating import Identity, fill_filter_path, is_template, render
 
@@ -31,7 +31,7 @@ class ACL:
     def __init__(self, policies: Iterable[Policy], identity: Identity | None = None, *, now: float) -> None:
         self.is_root = False
         self.expires_at: float | None = None
-        grants: dict[str, Grant] = {}
+        rules: dict[str, list[tuple[str, Rule]]] = {}
         for policy in policies:
             self.is_root = self.is_root or policy.name == "root"
             for rule in policy.rules:
@@ -44,10 +44,8 @@ class ACL:
                     path = render(rule.path, identity, slashes=policy.template_slashes,
                                   wildcards=policy.template_wildcards)  # fmt: skip
                 if path is not None:
-                    grants.setdefault(path, Grant(path)).add(policy.name, rule)
-        for grant in grants.values():
-            grant.seal()
-        self._rules = PathRules(grants)
+                    rules.setdefault(path, []).append((policy.name, rule))
+        self._rules = PathRules({path: merged(path, tuple(found)) for path, found in rules.items()})
         self._asked: dict[str, Grant | None] = {}
         self._listed: dict[str, Grant | None] = {}
 

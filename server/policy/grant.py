@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from ...framework.wire import INT
 from .parse import Parameters, Pattern, Rule
@@ -42,8 +43,8 @@ class Grant:
     """Merged rules of one path; ``add`` them all, then ``seal``, then ask."""
 
     __slots__ = (
-        "allowed", "capabilities", "conditional", "decisions", "denied", "filter_path", "max_wrapping_ttl",
-        "min_wrapping_ttl", "pagination_limit", "path", "required", "sources",
+        "__weakref__", "allowed", "capabilities", "conditional", "decisions", "denied", "filter_path",
+        "max_wrapping_ttl", "min_wrapping_ttl", "pagination_limit", "path", "required", "rules", "sources",
     )  # fmt: skip
 
     def __init__(self, path: str) -> None:
@@ -59,6 +60,7 @@ class Grant:
         self.filter_path = ""
         self.conditional = False
         self.decisions: dict[str, Decision] = {}
+        self.rules: tuple[tuple[str, Rule], ...] = ()
 
     def add(self, policy: str, rule: Rule) -> None:
         """Capabilities add up, except that deny takes all; of two bounds the smaller counts."""
@@ -131,6 +133,27 @@ class Grant:
         except ValueError:
             return ""  # the route answers that
         return "" if 0 <= limit <= self.pagination_limit else "limit is above the rule's pagination_limit"
+
+
+_shared: WeakValueDictionary[tuple[object, ...], Grant] = WeakValueDictionary()
+
+
+def merged(path: str, rules: tuple[tuple[str, Rule], ...]) -> Grant:
+    """The sealed grant of ``rules``, each with the name of its policy, on ``path``.
+
+    The ACLs of many entities differ in few of their paths: what is the same they share. A grant keeps its rules, so
+    that no other object can have the identity of one of them for as long as the grant is found by it.
+    """
+    key = (path, *[part for name, rule in rules for part in (name, id(rule))])
+    grant = _shared.get(key)
+    if grant is None:
+        grant = Grant(path)
+        grant.rules = rules
+        for policy, rule in rules:
+            grant.add(policy, rule)
+        grant.seal()
+        _shared[key] = grant
+    return grant
 
 
 def _smaller(one: float, other: float) -> float:

@@ -1,5 +1,7 @@
 """Decisions, by the numbers of acl-semantics, and what callers of an ACL rely on."""
 
+import tracemalloc
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -372,3 +374,21 @@ def test_deny_everything_adds_nothing_and_capabilities_agree_with_reads(
             assert op in here.capabilities(path)
             assert here.grants_under(path)
             assert here.grants_under("")
+
+
+def test_acls_of_many_entities_share_what_is_the_same_and_nothing_else():
+    policy = parse_policy("default", builtin.DEFAULT)
+    who = [SimpleNamespace(id=f"id-{n}", name=f"n{n}", metadata={}, aliases={}, groups=()) for n in range(11)]
+    tracemalloc.start()
+    first = ACL([policy], who[0], now=0)
+    one, _ = tracemalloc.get_traced_memory()
+    others = [ACL([policy], each, now=0) for each in who[1:]]
+    ten = tracemalloc.get_traced_memory()[0] - one
+    tracemalloc.stop()
+    assert ten < 5 * one
+    assert first.allow("update", "sys/wrapping/wrap") == others[0].allow("update", "sys/wrapping/wrap")
+    assert first.allow("read", "identity/entity/id/id-0").allowed
+    assert not others[0].allow("read", "identity/entity/id/id-0").allowed
+    assert others[0].allow("read", "identity/entity/id/id-1").allowed
+    changed = ACL([parse_policy("default", 'path "sys/wrapping/wrap" { capabilities = ["read"] }')], now=0)
+    assert not changed.allow("update", "sys/wrapping/wrap").allowed
