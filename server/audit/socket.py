@@ -73,12 +73,15 @@ class SocketDevice:
         """Whether the other side has closed: what is written then is lost without an error."""
         if self._kind == "udp":
             return False
+        peer.setblocking(False)
         try:
-            return peer.recv(1 << 16, socket.MSG_DONTWAIT) == b""
+            return peer.recv(1 << 16) == b""
         except (BlockingIOError, InterruptedError):
             return False
         except OSError:
             return True
+        finally:
+            peer.settimeout(self._seconds)
 
     def reopen(self) -> None:
         self.open()
