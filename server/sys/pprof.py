@@ -6,7 +6,7 @@ import asyncio
 from typing import Annotated
 
 from ...framework import Field, NoParams, Params, Response, read
-from ...framework.errors import InvalidRequest, RateLimited
+from ...framework.errors import InvalidRequest, MultipleErrors, RateLimited, UnsupportedPath
 from ...framework.wire import NUMBER
 from ..request import CoreRequest
 from ..telemetry import profiles
@@ -68,8 +68,9 @@ class ProfileRoutes(SystemRoutes):
     @read("pprof/{name:segment}")
     async def other(self, req: CoreRequest, p: ProfileName) -> Response:
         """Say which profiles there are."""
-        why = "is one of Go's runtime and not of this server's" if p.name in _GO else "is not a profile"
-        raise InvalidRequest(f"{p.name[:64]} {why}; there are: {', '.join(_OFFERED)}")
+        if p.name not in _GO:
+            raise UnsupportedPath(MultipleErrors("unsupported path").args[0])
+        raise InvalidRequest(f"{p.name} is a profile of Go's runtime; there are: {', '.join(_OFFERED)}")
 
 
 def _text(text: str) -> Response:

@@ -522,5 +522,10 @@ INTENDED = (
         request="POST sys/leases/lookup .*",
         aspect="error",
         theirs="invalid lease ID",
+        "no warnings are null on every path",
+        request=".*GET sys/loggers.*",
+        aspect="type warnings",
+        ours="null",
+        theirs="empty list",
     ),
 )
