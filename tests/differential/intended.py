@@ -522,6 +522,8 @@ INTENDED = (
         request="POST sys/leases/lookup .*",
         aspect="error",
         theirs="invalid lease ID",
+    ),
+    Intended(
         "no warnings are null on every path",
         request=".*GET sys/loggers.*",
         aspect="type warnings",
