@@ -348,7 +348,7 @@ INTENDED = (
     ),
     Intended(
         "there is a path nowhere below a public one, and nobody is told how many errors that is",
-        request="GET sys/(replication/status|internal/ui/mounts/)",
+        request="GET (sys/(replication/status|internal/ui/mounts/)|identity/oidc/provider/.*/)",
         aspect="error",
         theirs="unsupported path",
     ),
@@ -481,11 +481,16 @@ INTENDED = (
         "error parsing template.*",
     ),
     Intended(
-        "a token that came in the wrong header is told so whatever its policies",
-        r"(header WWW-Authenticate|value error_description)",
-        r".*identity/oidc/provider/[^/]+/userinfo.*",
-        ".*must be sent as a Bearer token.*",
-        ".*permission denied.*",
+        "userinfo is for access tokens; any other is told what is wrong whatever its policies",
+        r"(status|header WWW-Authenticate|value error(_description)?)",
+        r"weak .*identity/oidc/provider/[^/]+/userinfo.*",
+    ),
+    Intended(
+        "the words about what is no token are each library's own",
+        r"value error",
+        r".*identity/oidc/introspect.*",
+        "error parsing token.*",
+        "error parsing token.*",
     ),
     Intended(
         "bad input is the client's mistake, where OpenBao answers 500",

@@ -182,16 +182,17 @@ class TokenRoutes(AuthorizeRoutes):
             if refusal.error == "access_denied":
                 return refusal.response(403)
             challenge = f'Bearer error="{refusal.error}",error_description="{refusal}"'
-            return refusal.response(401, {"WWW-Authenticate": challenge})
+            status = 400 if refusal.error == "invalid_request" else 401  # RFC 6750 section 3.1
+            return refusal.response(status, {"WWW-Authenticate": challenge})
 
     async def _userinfo(self, req: CoreRequest, name: str) -> dict[str, Any]:
-        if not req.incoming.token:
+        if req.token is None:
             raise Refusal("invalid_token", "permission denied")
+        provider = await self.oidc.providers.get(req.storage, name)
+        if provider is None:
+            raise Refusal("invalid_request", "provider not found")
         if req.incoming.headers.get("X-Vault-Token"):
             raise Refusal("invalid_token", "access token must be sent as a Bearer token")
-        provider = await self.oidc.providers.get(req.storage, name)
-        if req.token is None or provider is None:
-            raise Refusal("invalid_token", "permission denied")
         if not req.token.path.startswith(_PATH):
             raise Refusal("invalid_token", "access token is malformed or invalid")
         if req.token.path != _path(name):

@@ -25,7 +25,7 @@ class ConfigParams(Params):
 
 
 class WellKnownRoutes(OidcEngine):
-    @read("oidc/config")
+    @read("oidc/config[/]")
     async def read_oidc_config(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
         """Read what identity tokens name as their issuer."""
         return {"issuer": (await self._settings(req.storage)).issuer}
