@@ -151,6 +151,22 @@ class Timing:
         self._recent.clear()
 
 
+def noted_together(first: Timing, second: Timing, third: Timing) -> Callable[[float, float, float], None]:
+    """What observes three durations at once, in less than half of the time."""
+    one, two, three = first._buffer, second._buffer, third._buffer
+
+    def observe(a: float, b: float, c: float) -> None:
+        one.append(a)
+        two.append(b)
+        three.append(c)
+        if len(one) >= _CHUNK:
+            first.fold()
+            second.fold()
+            third.fold()
+
+    return observe
+
+
 class Metrics:
     """All series of a server."""
 

@@ -26,7 +26,7 @@ from ..framework.errors import (
     UnsupportedOperation,
     UnsupportedPath,
 )
-from ..framework.metrics import Timing
+from ..framework.metrics import Timing, noted_together
 from ..framework.pathhelp import mount_help, path_help
 from ..framework.routes import Route
 from ..framework.wire import INT
@@ -73,9 +73,11 @@ class Pipeline:
         self._home = node.namespace.token_id
         self.in_use = Counter[str]() if in_use is None else in_use
         metrics = node.core.metrics
-        self._lookups = metrics.timing("token.lookup")
-        self._acls = metrics.timing("core.fetch_acl_and_token")
-        self._checks = metrics.timing("core.check_token")
+        self._allowed = noted_together(
+            metrics.timing("token.lookup"),
+            metrics.timing("core.fetch_acl_and_token"),
+            metrics.timing("core.check_token"),
+        )
 
     async def answer(self, incoming: Incoming) -> Response:
         """The response to a request; raises CaveauError."""
@@ -192,12 +194,12 @@ class Pipeline:
         params: Params | None = None
         decision: Decision | None = None
         warnings: list[str] = []
-        began = perf_counter()
+        began = looked_up = perf_counter()
         if incoming.token:
             token = call.limited
             if token is None:
                 token = await self._token(view, incoming)
-                self._lookups.observe(perf_counter() - began)
+                looked_up = perf_counter()
             elif await node.tokens.by_key(view, token.key) is None:  # revoked after its use was counted
                 raise PermissionDenied
             if token is not None and token.num_uses and call.limited is None and route.auth:
@@ -214,7 +216,7 @@ class Pipeline:
                     txn.put(visits(req.token.key) + node.namespace.id, b"")  # what it leaves here is to end with it
             else:
                 req.acl = await node.policies.acl(node.store, req.token.policies)
-            self._acls.observe(perf_counter() - began)
+            known = perf_counter()
             req.acl_path = where
             if route.exists:
                 try:
@@ -232,7 +234,7 @@ class Pipeline:
             if decision.pagination_limit and _unlimited(incoming.data.get("limit")):
                 req.data = {**incoming.data, "limit": decision.pagination_limit}
             checked = perf_counter()
-            self._checks.observe(checked - began)
+            self._allowed(looked_up - began, known - began, checked - began)
         else:
             incoming.login, checked = mount.entry.table == "auth", began
         if params is None:

@@ -6,7 +6,7 @@ import math
 import statistics
 
 import pytest
-from caveau.framework.metrics import Key, Metrics, Summary, quantile, value
+from caveau.framework.metrics import Key, Metrics, Summary, noted_together, quantile, value
 
 
 @pytest.fixture
@@ -96,3 +96,11 @@ def test_what_is_dropped_is_not_asked_any_more(metrics):
     metrics.drop("leases")
     metrics.drop("never there")
     assert metrics.all_gauges() == []
+
+
+def test_three_noted_together_are_three(metrics):
+    timings = [metrics.timing(name) for name in "abc"]
+    observe = noted_together(*timings)
+    for _ in range(100):
+        observe(1.0, 2.0, 3.0)
+    assert [(each.count, each.total) for each in metrics.all_timings()] == [(100, 100.0), (100, 200.0), (100, 300.0)]
