@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ...framework import Response
-from ...framework.errors import CaveauError
+from ...framework.errors import CaveauError, UnsupportedOperation, UnsupportedPath
 
 if TYPE_CHECKING:
     from ..layout import Namespace
@@ -66,7 +66,8 @@ class Record:
         """Write the entry of an error, and of the request if it did not get that far; raises AuditFailed."""
         self.failed = True
         if self._posted is None:
-            self._posted = self._broker.post_request(self, error)
+            away = isinstance(error, UnsupportedPath | UnsupportedOperation)  # Vault finds out after this entry
+            self._posted = self._broker.post_request(self, None if away else error)
         groups = self._broker.post_response(self, None, error)
         await self._broker.recorded(self._posted, "request")
         await self._broker.recorded(groups, "response")

@@ -50,6 +50,12 @@ INTENDED = (
         r"|version|expiration)",
     ),
     Intended(
+        "Vault enables audit devices through the API; OpenBao does only where its configuration allows it",
+        aspect="error",
+        request="POST sys/audit/.*",
+        theirs="cannot enable audit device via API;.*",
+    ),
+    Intended(
         "Vault has no limit of 1000 strings in a request; depth and size are what is bounded here",
         request=r"POST \$kv1/a \$strings_1001",
         aspect="status|error|header .*|keys .*|body",
