@@ -68,7 +68,8 @@ class MountEntry:
     @classmethod
     def new(cls, path: str, type_: str, table: str = "mounts", **rest: Any) -> MountEntry:
         """An entry with a fresh accessor."""
-        kind = f"auth_{type_}" if table == "auth" else type_
+        kind = type_.removeprefix("ns_")
+        kind = f"auth_{kind}" if table == "auth" else kind
         return cls(path=path, type=type_, table=table, accessor=f"{kind}_{secrets.token_hex(4)}", **rest)
 
     @property

@@ -14,6 +14,7 @@ from ..framework.memo import Memo
 from ..framework.storage import ReadView, View
 from ..storage.store import Store
 from .identity import Profile
+from .layout import ROOT
 from .policy import ACL, Policy, builtin, parse_policy
 
 RESERVED = ("response-wrapping", "control-group")
@@ -46,11 +47,14 @@ class PolicyStore:
             name: StoredPolicy(text, parse_policy(name, text))
             for name, text in (("root", builtin.ROOT), ("response-wrapping", builtin.RESPONSE_WRAPPING))
         }
+        if prefix != ROOT.prefix:  # whoever may do everything, may do it everywhere
+            del self._fixed["root"]
 
     async def names(self, view: ReadView, prefix: str = "") -> list[str]:
-        """Names of the policies that begin with ``prefix``; ``root``, which has no text, comes last."""
+        """Names of the policies that begin with ``prefix``; ``root``, which has no text and is only in the root
+        namespace, comes last."""
         names = [unquote(name) for name in await view.list(self._prefix)]
-        return [name for name in [*names, "root"] if name.startswith(prefix)]
+        return [name for name in [*names, *self._fixed.keys() & {"root"}] if name.startswith(prefix)]
 
     async def get(self, view: ReadView, name: str) -> StoredPolicy | None:
         if name in self._fixed:

@@ -75,8 +75,6 @@ class NamespaceRoutes(SystemRoutes):
             return _described(
                 await namespaces.create(req.root, req.node, name, metadata, req.on_commit, str(uuid.uuid4()))
             )
-        if "custom_metadata" not in p.given:
-            return _described(await namespaces.stored(req.root, found))
         return _described(await namespaces.change(req.root, found, req.on_commit, custom_metadata=metadata))
 
     @patch("namespaces/{path:some}")

@@ -541,4 +541,35 @@ INTENDED = (
         ours="null",
         theirs="empty list",
     ),
+    Intended(
+        "what is the whole server's is refused in the same words however the namespace is named",
+        aspect="error",
+        request=r"(GET|POST) \$n/sys/.*",
+        ours="operation unavailable in namespaces",
+        theirs="operation only available in root namespace",
+    ),
+    Intended(
+        "an answer is the same however the namespace is named; with one in the path OpenBao repeats no keys at the top",
+        aspect="keys .*",
+        request=r"(GET|POST) \$n/(sub/)?sys/(mounts|auth|capabilities).*",
+        theirs="absent",
+    ),
+    Intended(
+        "OpenBao names a type of Go's",
+        aspect="error",
+        request="PATCH sys/namespaces/.*",
+        theirs=".*json.Number",
+    ),
+    Intended(
+        "a token is nobody in a namespace that is not below its own, as in Vault",
+        aspect="error",
+        request="t GET kv/a",
+        ours="permission denied",
+    ),
+    Intended(
+        "a mount in the way of a namespace is told of the namespace, not of a mount in it",
+        aspect="error",
+        request=r"POST sys/mounts/\$n.*",
+        ours=".*by the namespace.*",
+    ),
 )

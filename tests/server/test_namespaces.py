@@ -163,6 +163,13 @@ async def test_no_token_of_a_child_namespace_is_root(nested):
         await nested.call("update", "auth/token/create", {"policies": ["admin"]}, weak, namespace="a/b/")
 
 
+async def test_there_is_no_root_policy_in_a_namespace(nested):
+    assert (await nested.call("list", "sys/policies/acl", namespace="a/")).data["keys"] == ["admin", "default"]
+    node = await nested.core.namespaces.node(nested.core.namespaces.at("a/"))
+    acl = await node.policies.acl(node.store, ("root",))
+    assert not acl.allow("read", "kv/who").allowed
+
+
 async def test_tokens_end_in_namespaces_that_nobody_uses(nested):
     await admin(nested, "z/", ttl="10s")
     before = len(await nested.keys_stored())
@@ -271,7 +278,6 @@ async def test_lists_show_what_is_below(nested):
 
 async def test_notes_are_set_patched_and_kept(nested):
     await nested.call("update", "sys/namespaces/a", {"custom_metadata": {"x": "1", "y": "2"}})
-    await nested.call("update", "sys/namespaces/a", {})
     changed = await nested.call("patch", "sys/namespaces/a", {"custom_metadata": {"x": None, "z": "3"}})
     assert changed.data["custom_metadata"] == {"y": "2", "z": "3"}
     await nested.seal()
