@@ -173,7 +173,7 @@ class Namespaces:
             if token is not None and token.policies == (WRAPPING_POLICY,):
                 namespace = self.of_token(token)  # whoever is given a wrapping token need not know where it was made
         if self._locked:
-            self._check_lock(namespace, path)
+            self.check_lock(namespace, path)
         incoming.namespace, incoming.path = namespace.path, path
         if namespace is ROOT:
             return await self.pipeline.answer(incoming)
@@ -204,7 +204,8 @@ class Namespaces:
                 return namespace, path
             namespace, path = child, rest
 
-    def _check_lock(self, namespace: Namespace, path: str) -> None:
+    def check_lock(self, namespace: Namespace, path: str = "") -> None:
+        """Raise Unavailable where a lock keeps ``path`` of a namespace from being answered."""
         locked = self.lock_above(namespace)
         if locked is not None and not _begins(path, (_UNLOCK,)):
             raise Unavailable(

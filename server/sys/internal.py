@@ -9,6 +9,7 @@ from ...framework import Field, NoParams, Params, openapi, read, update
 from ...framework.errors import PermissionDenied
 from ...framework.messages import Response
 from ..mounts import Mount
+from ..node import Node
 from ..request import CoreRequest
 from ..tokens import TokenEntry
 from .base import SystemRoutes
@@ -31,7 +32,7 @@ class InternalRoutes(SystemRoutes):
         for mount in req.node.router:
             entry = mount.entry
             visible = entry.config.listing_visibility == "unauth"
-            if not visible and (token is None or not await self._reaches(req, token, mount)):
+            if not visible and (token is None or not await self._reaches(req.node, token, mount)):
                 continue
             kind = "auth" if entry.table == "auth" else "secret"
             brief = {"description": entry.description, "options": entry.options, "type": entry.type}
@@ -44,13 +45,17 @@ class InternalRoutes(SystemRoutes):
         token = req.token
         if token is None:
             raise PermissionDenied
-        found = req.node.router.match(p.path)
-        if found is None or not await self._reaches(req, token, found[0]):
+        namespaces, here = req.node.namespaces, req.node.namespace
+        namespace, path = namespaces.find(here.path, p.path)
+        namespaces.check_lock(namespace)
+        node = await namespaces.node(namespace)
+        found = node.router.match(path)
+        if found is None or not await self._reaches(node, token, found[0]):
             raise PermissionDenied(
                 "preflight capability check returned 403, please ensure client's policies grant access to path "
                 f'"{p.path.strip("/")}/"'
             )
-        return describe(found[0]) | {"path": found[0].entry.path}
+        return describe(found[0]) | {"path": namespace.path.removeprefix(here.path) + found[0].entry.path}
 
     @read("internal/ui/resultant-acl")
     async def resultant_acl(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
@@ -74,14 +79,14 @@ class InternalRoutes(SystemRoutes):
         token = _caller(req)
         items: dict[str, Any] = {}
         for mount in req.node.router:
-            if mount.point == "sys/" or (token is not None and await self._reaches(req, token, mount)):
+            if mount.point == "sys/" or (token is not None and await self._reaches(req.node, token, mount)):
                 prefix = _prefix(mount, p.generic_mount_paths)
                 items |= openapi.paths(type(mount.engine), prefix, mount.entry.tag)
         return Response(data=openapi.document(items, VAULT_VERSION), bare=True)
 
-    async def _reaches(self, req: CoreRequest, token: TokenEntry, mount: Mount) -> bool:
-        acl = await req.node.acl(token)
-        return acl.grants_under(req.node.below(token, mount.point))
+    async def _reaches(self, node: Node, token: TokenEntry, mount: Mount) -> bool:
+        acl = await node.acl(token)
+        return acl.grants_under(node.below(token, mount.point))
 
 
 def _caller(req: CoreRequest) -> TokenEntry | None:

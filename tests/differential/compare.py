@@ -27,7 +27,10 @@ HEADERS = (
 )
 
 _NOISE = (
-    (re.compile(r"\bhvs\.[A-Za-z0-9_-]{24,}|\bs\.[A-Za-z0-9]{24}(?:\.[A-Za-z0-9]{6})?\b"), "<token>"),
+    (
+        re.compile(r"\bhvs\.[A-Za-z0-9_-]{24,}(?:\.[A-Za-z0-9]{6})?|\bs\.[A-Za-z0-9]{24}(?:\.[A-Za-z0-9]{6})?\b"),
+        "<token>",
+    ),
     (re.compile(r"\b(?:hvb|b)\.[A-Za-z0-9_-]{40,}"), "<batch token>"),
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "<uuid>"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)"), "<time>"),
@@ -38,7 +41,8 @@ _NOISE = (
     (re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{43}="), "<base64>"),
     (re.compile(r'(effective max_ttl of )"\d+h59m\d+s"'), r"\1<what is left of it>"),
     (re.compile(r"(?<![\d.])\d{1,2}\.\d{1,2}\.\d{1,2}(?:\+[\w.]+)?\b(?!\.)"), "<version>"),
-    (re.compile(r"(?<![\w/+.-])(?=\w*[A-Z])[A-Za-z0-9]{24}(?![\w/+=-])"), "<accessor>"),
+    (re.compile(r"(?<![\w/+.-])(?=\w*[A-Z])[A-Za-z0-9]{24}(?:\.[A-Za-z0-9]{6})?(?![\w/+=-])"), "<accessor>"),
+    (re.compile(r"\b(id +)[A-Za-z0-9]{6}(?=\s+locked)"), r"\1<namespace>"),
 )
 # Random at these places, and in no form that a pattern would find.
 _RANDOM = {

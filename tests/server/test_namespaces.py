@@ -375,6 +375,12 @@ async def test_the_interface_lists_the_namespaces_a_token_may_enter(nested):
     assert (await nested.call("read", "sys/internal/ui/namespaces", token=await nested.token(["default"]))).data == {}
 
 
+async def test_the_mount_of_a_path_is_found_in_namespaces_below(nested):
+    asked = await nested.call("read", "sys/internal/ui/mounts/b/kv/who", token=nested.admins["a/"], namespace="a/")
+    assert asked.data["path"] == "b/kv/"
+    await refused(nested, "read", "sys/internal/ui/mounts/z/kv/who", await nested.token(["default"]))
+
+
 # Many
 
 
