@@ -1,7 +1,8 @@
 """Which leases there are: their ids on disk, and how many each mount has in memory.
 
-``sys/lease/id/<lease id>`` holds the record of a lease, or nothing for that of a token, whose entry is elsewhere.
-A lease id is a path (``database/creds/web/<random>``), so that the tree of paths is the tree of keys.
+``sys/lease/id/<lease id>`` holds the record of a lease, or nothing for that of a token, whose entry is elsewhere;
+``sys/lease/irrevocable/`` names those whose revocation was given up. A lease id is a path
+(``database/creds/web/<random>``), so that the tree of paths is the tree of keys.
 """
 
 from __future__ import annotations
@@ -39,6 +40,16 @@ class LeaseIndexes:
             index = self._known[prefix] = LeaseIndex(self._store, prefix)
         return index
 
+    @property
+    def total(self) -> int:
+        """All leases, those of tokens too, of the namespaces in use since the server was unsealed."""
+        return sum(index.total for index in self._known.values())
+
+    @property
+    def irrevocable(self) -> int:
+        """How many of them are irrevocable."""
+        return sum(index.irrevocable for index in self._known.values())
+
     def forget(self, prefix: str) -> None:
         """The namespace is gone."""
         self._known.pop(prefix, None)
@@ -51,6 +62,8 @@ class LeaseIndex:
         self._store = store
         self._root = f"{prefix}sys/lease/id/"
         self.mount_of: Callable[[str], str] = lambda id_: id_.partition("/")[0] + "/"
+        self._given_up = f"{prefix}sys/lease/irrevocable/"
+        self.irrevocable = 0
         self._counts: Counter[str] = Counter()
         self._counted: str | None = None  # ids up to this one have been counted; None: nobody counts yet
         self._ahead: dict[str, bool] | None = {}  # what has come and gone beyond; None once all are counted
@@ -112,6 +125,7 @@ class LeaseIndex:
         if self._counted is not None:
             return
         self._counted = ""
+        self.irrevocable += len(await self._store.list(self._given_up))
         assert self._ahead is not None
         steps = 0
         async for id_ in self.below():
@@ -124,6 +138,28 @@ class LeaseIndex:
         ahead, self._ahead = self._ahead, None
         for id_, present in ahead.items():
             self._counts[self.mount_of(id_)] += present
+
+    def give_up(self, view: View, id_: str) -> None:
+        """Put a lease among the irrevocable ones."""
+        view.put(self._given_up + escape(id_), b"")
+        self._count_given_up(view, 1)
+
+    def resume(self, view: View, id_: str) -> None:
+        """Take one from among them."""
+        view.delete(self._given_up + escape(id_))
+        self._count_given_up(view, -1)
+
+    async def given_up(self, limit: int = 0) -> list[str]:
+        """The ids of the irrevocable ones, at most ``limit`` (0: all)."""
+        return [unescape(name) for name in await self._store.list(self._given_up, limit=limit)]
+
+    def _count_given_up(self, view: View, change: int) -> None:
+        def count() -> None:
+            if self._counted is not None:
+                self.irrevocable += change
+
+        if isinstance(view, Transaction):
+            view.on_commit(count)
 
     def _note(self, view: View, id_: str, *, present: bool) -> None:
         if isinstance(view, Transaction):  # as every view is that can write

@@ -51,10 +51,8 @@ class Leases:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._store = node.store
-        prefix = node.namespace.prefix
-        self.index = node.namespaces.leases.of(prefix)
+        self.index = node.namespaces.leases.of(node.namespace.prefix)
         self.index.mount_of = self._point
-        self._irrevocable = f"{prefix}sys/lease/irrevocable/"
         self._ending: dict[str, asyncio.Future[None]] = {}
         self.luck: Callable[[], float] = secrets.SystemRandom().random
         node.expiry.jobs = {
@@ -93,14 +91,12 @@ class Leases:
 
     async def irrevocable(self, limit: int = 0) -> list[LeaseEntry]:
         """Leases whose revocation was given up, at most ``limit`` (0: all)."""
-        names = await self._store.list(self._irrevocable, limit=limit)
-        found = [await self.get(self._store, unescape(name)) for name in names]
+        found = [await self.get(self._store, id_) for id_ in await self.index.given_up(limit)]
         return [entry for entry in found if isinstance(entry, LeaseEntry)]
 
     async def count_irrevocable(self) -> dict[str, int]:
         """How many of these there are, by the accessor of their mount."""
-        names = await self._store.list(self._irrevocable)
-        return dict(Counter(self.accessor(unescape(name)) for name in names))
+        return dict(Counter(map(self.accessor, await self.index.given_up())))
 
     def accessor(self, id_: str) -> str:
         """Of the mount that a lease id is under."""
@@ -374,7 +370,7 @@ class Leases:
         _log.error("lease %s is irrevocable: %s", id_, error[:ERROR_LENGTH])
         error = f"out of retries: {error}"[:ERROR_LENGTH]
         self._put(txn, replace(entry, expire_time=end, due=0.0, failures=failures, error=error))
-        txn.put(self._irrevocable + escape(id_), b"")
+        self.index.give_up(txn, id_)
 
     # Left-overs
 
@@ -422,7 +418,7 @@ class Leases:
         if entry.due:
             self._node.expiry.remove(txn, entry.due, _LEASE, escape(entry.id))
         if entry.irrevocable:
-            txn.delete(self._irrevocable + escape(entry.id))
+            self.index.resume(txn, entry.id)
 
 
 async def end_with_tokens(view: View, tokens: Sequence[TokenEntry], now: float) -> bool:

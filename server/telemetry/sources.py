@@ -32,6 +32,8 @@ def register(core: Core) -> None:
             yield value("audit.device_failing", float(bool(device.channel.failure)), device=path)
         if core.node is not None:
             yield from _mount_tables(core.node, cluster)
+            yield value("expire.num_leases", float(core.node.namespaces.leases.total))
+            yield value("expire.num_irrevocable_leases", float(core.node.namespaces.leases.irrevocable))
             for limit in core.quotas.leases:
                 yield value("quota.lease_count.max", limit.max_leases, name=limit.name)
                 yield value("quota.lease_count.counter", leases_of(limit, core.node.namespaces), name=limit.name)

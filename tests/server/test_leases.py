@@ -335,6 +335,7 @@ async def test_a_moved_engine_leaves_its_leases_behind(db):
 
 
 async def irrevocable(db, count=1):
+    await db.node.leases.index.count_all()
     ids = [await give(db, ttl=60) for _ in range(count)]
     db.users.broken = "no route to host"
     db.clock.advance(60)
@@ -382,6 +383,7 @@ async def test_irrevocable_leases_are_listed_and_counted(db):
     assert (some.data["lease_count"], bool(some.warnings)) == (2, True)
     counted = (await db.call("read", "sys/leases/count", {"type": "irrevocable"})).data
     assert counted == {"lease_count": 3, "counts": {accessor: 3}}
+    assert db.node.namespaces.leases.irrevocable == 3
     with pytest.raises(NotFound):
         await db.call("read", "sys/leases", {"type": "other"})
     with pytest.raises(InvalidRequest, match="limit must be 'none' or a positive integer"):
@@ -398,6 +400,8 @@ async def test_an_irrevocable_lease_can_be_revoked_once_its_engine_is_well(db):
     db.users.broken = "again"
     await db.call("update", f"sys/leases/revoke-force/{third}")
     assert (await db.call("read", "sys/leases", {"type": "irrevocable"})).data["lease_count"] == 0
+    assert db.node.namespaces.leases.irrevocable == 0
+    assert db.node.namespaces.leases.total == 0
     assert not await db.keys_stored("namespaces/root/sys/lease/i")
 
 
