@@ -19,16 +19,17 @@ from ...framework.clock import rfc3339
 from ...framework.errors import InvalidRequest, MultipleErrors, NotFound
 from ...framework.memo import Memo
 from ...framework.storage import ReadView
-from ...framework.wire import PAIRS, SECONDS
+from ...framework.wire import PAIRS, SECONDS, STRING, Wire
 from .roles import Role, RoleName, RolePage, Roles, check_id
 
+_METADATA = Wire("string", STRING.schema, PAIRS.parse, dict)  # a string to clients, and an object is taken too
 _NEVER = "0001-01-01T00:00:00Z"
 
 
 class NewSecretId(RoleName):
-    metadata: Annotated[dict[str, str], Field("Text pairs that its tokens show, as JSON text of an object.", PAIRS)] = (
-        field(default_factory=dict)
-    )
+    metadata: Annotated[
+        dict[str, str], Field("Text pairs that its tokens show, as JSON text of an object.", _METADATA)
+    ] = field(default_factory=dict)
     cidr_list: Annotated[list[str], Field("Where it can be used from.")] = field(default_factory=list)
     token_bound_cidrs: Annotated[
         list[str], Field("Where its tokens can be used from, instead of what the role says.")

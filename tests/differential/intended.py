@@ -206,7 +206,7 @@ INTENDED = (
     # Logins.
     Intended(
         "bad input is the client's mistake, where OpenBao answers 500",
-        request=r".* (auth/(ar|up)-\$n/.*|auth/token/renew-self)",
+        request=r".* ((auth/(ar|up)-\$n|\$approle|\$userpass)/.*|auth/token/renew-self)",
         aspect="status",
         ours="4..",
         theirs="500",
@@ -220,9 +220,9 @@ INTENDED = (
     ),
     Intended(
         "bind-secret-id is a setting of a role like the others; OpenBao describes its path and does not serve it",
-        request=r"\w+ auth/ar-\$n/role/r/bind-secret-id.*",
+        request=r".* (auth/ar-\$n/role/r|\$approle/role/zq-\$n)/bind-secret-id.*",
         aspect=".*",
-        ours="2..||bool|no errors",
+        ours="2..||bool|no errors|empty list",
     ),
     Intended(
         "an empty list is a list",
@@ -237,10 +237,16 @@ INTENDED = (
         ours="list",
     ),
     Intended(
-        "one logs in with POST or PUT",
-        request=r"anon GET auth/ar-\$n/login",
-        aspect="error",
-        ours="unsupported operation",
+        "one logs in with POST or PUT, and asks for help with GET",
+        request=r".*(GET|DELETE|LIST|SCAN) (auth/ar-\$n|\$approle)/login.*",
+        aspect="status|error",
+        ours="unsupported operation|no errors|200",
+    ),
+    Intended(
+        "a path has no slash at its end, whether it is written or deleted",
+        request=r"DELETE \$approle/role/zq-\$n/secret-id(-accessor)?/destroy/",
+        aspect="status|error",
+        ours="404|.*unsupported path.*",
     ),
     Intended(
         "whose role is gone is told in the words of users that are",

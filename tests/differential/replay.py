@@ -20,7 +20,11 @@ from .script import Case, Request, fill
 ServerFactory = Callable[[], AbstractContextManager[Server]]
 
 _ALL_BUT_SUDO = 'path "*" { capabilities = ["create", "read", "update", "patch", "delete", "list", "scan"] }'
-_MOUNTS = {name: {"type": "kv", "options": {"version": name[-1]}} for name in ("kv1", "kv2")}
+MOUNTS: dict[str, tuple[str, dict[str, object]]] = {
+    **{name: ("", {"type": "kv", "options": {"version": name[-1]}}) for name in ("kv1", "kv2")},
+    **{name: ("auth/", {"type": name}) for name in ("approle", "userpass")},
+}
+"""What a case may need mounted: below which path, and what."""
 _PATIENCE = 5.0
 NOTHING = "nothing-captured"
 
@@ -109,13 +113,13 @@ class BrokenScript(AssertionError):
 
 def _prepared(case: Case, name: str) -> Iterator[Request]:
     """The case's own requests between the mounting and unmounting of the engines it needs."""
-    mounts = sorted(case.needs & _MOUNTS.keys())
+    mounts = sorted(case.needs & MOUNTS.keys())
     for mount in mounts:
         yield Request(
             f"mount {mount}",
             "POST",
-            f"sys/mounts/{mount}-{name}",
-            body=orjson.dumps(_MOUNTS[mount]).decode(),
+            f"sys/{MOUNTS[mount][0] or 'mounts/'}{mount}-{name}",
+            body=orjson.dumps(MOUNTS[mount][1]).decode(),
             setup=True,
         )
         if mount == "kv2":
@@ -123,11 +127,11 @@ def _prepared(case: Case, name: str) -> Iterator[Request]:
             yield Request("wait for kv2", "GET", f"{mount}-{name}/config", setup=True, wait=True)
     yield from case.requests
     for mount in mounts:
-        yield Request(f"unmount {mount}", "DELETE", f"sys/mounts/{mount}-{name}", setup=True)
+        yield Request(f"unmount {mount}", "DELETE", f"sys/{MOUNTS[mount][0] or 'mounts/'}{mount}-{name}", setup=True)
 
 
 def _play(case: Case, name: str, ours: Side, theirs: Side) -> Iterator[Observation]:
-    known = {f"{mount}": f"{mount}-{name}" for mount in case.needs & _MOUNTS.keys()} | {"n": name}
+    known = {mount: f"{MOUNTS[mount][0]}{mount}-{name}" for mount in case.needs & MOUNTS.keys()} | {"n": name}
     for side in (ours, theirs):
         side.variables |= known
     for request in _prepared(case, name):

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from .replay import MOUNTS
 from .script import Case, Request
 
 _PLACEHOLDERS = {
@@ -23,6 +24,8 @@ _PLACEHOLDERS = {
     "{type}": "secret",
     "/kv-v1/": "/$kv1/",
     "/kv-v2/": "/$kv2/",
+    "/auth/approle/": "/$approle/",
+    "/auth/userpass/": "/$userpass/",
 }
 _SHAPE_ONLY = (
     "sys/tools/random",
@@ -36,7 +39,7 @@ _SHAPE_ONLY = (
 _DEPTH = {"sys/host-info": 2, "sys/internal/specs/openapi": 1, "sys/plugins/catalog": 2}
 # These would end the servers' service, or the tokens of the cases to come; and whether a tidy is still
 # running when the next one is asked for is a matter of luck.
-_ONLY_ANONYMOUS = ("sys/seal", "auth/token/revoke-self", "auth/token/tidy")
+_ONLY_ANONYMOUS = ("sys/seal", "auth/token/revoke-self", "auth/token/tidy", "$approle/tidy/secret-id")
 _BODY = '{"no_such_parameter": 1}'
 
 
@@ -88,7 +91,7 @@ def sweep() -> Iterator[Case]:
     for area, paths in operations().items():
         for template, declared in paths.items():
             path = _path(template)
-            case = Case(f"sweep {area}", template, frozenset({area.replace("-v", "")} & {"kv1", "kv2"}))
+            case = Case(f"sweep {area}", template, frozenset({area.replace("-v", "")} & MOUNTS.keys()))
             for who, verb, asked, body in _asked(path, set(declared["operations"])):
                 depth = (
                     1 if "?help" in asked else next((d for start, d in _DEPTH.items() if path.startswith(start)), 99)
