@@ -342,6 +342,21 @@ async def test_connection_limit(caplog):
 
 
 @both_loops
+async def test_connection_limit_of_tls(authority, tls, caplog):
+    context = client_context(authority)
+    async with serving(tls(max_connections=1)) as listener:
+        _, first = await dial(listener, context)
+        with pytest.raises(OSError):  # noqa: PT011 - closed or reset, before any handshake
+            await dial(listener, context)
+        assert "connection refused" in caplog.text
+        first.close()
+        with contextlib.suppress(OSError):
+            await first.wait_closed()
+        await until(lambda: not listener._server.connections)
+        assert (await ask(listener, context)).startswith(b"HTTP/1.1 200")
+
+
+@both_loops
 async def test_stop_finishes_requests_in_progress():
     started, release = asyncio.Event(), asyncio.Event()
 
