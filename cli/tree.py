@@ -18,6 +18,7 @@ ROOT = Group(
         Lazy("unwrap", "Unwrap a wrapped secret", ".commands.data:UNWRAP", common=True),
         Lazy("audit", "Work with audit devices", ".commands.audit:AUDIT"),
         Lazy("auth", "Work with auth methods", ".commands.mounts:AUTH"),
+        Lazy("debug", "Collect what a server tells of itself", ".commands.debug:DEBUG"),
         Lazy("kv", "Work with key-value secrets", ".commands.kv:KV"),
         Lazy("lease", "Work with leases", ".commands.lease:LEASE"),
         Lazy("monitor", "Watch the log of a server", ".commands.monitor:MONITOR"),

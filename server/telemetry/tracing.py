@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..mounts import Mount
     from ..request import Incoming
 
+_SECONDS = 3  # for a batch to be taken: the server's end waits for the last one
 _PATH = "/v1/traces"  # OTLP specification, "OTLP/HTTP Request"
 
 
@@ -45,7 +46,7 @@ def tracing(config: ServerConfig, exporter: SpanExporter | None = None) -> Traci
         raise ConfigError("telemetry: otlp_endpoint needs further packages: pip install 'caveau[otel]'") from None
     provider = TracerProvider(resource=Resource.create({"service.name": "caveau", "service.version": __version__}))
     url = endpoint if parts.path.strip("/") else endpoint.rstrip("/") + _PATH
-    provider.add_span_processor(BatchSpanProcessor(exporter or OTLPSpanExporter(endpoint=url)))
+    provider.add_span_processor(BatchSpanProcessor(exporter or OTLPSpanExporter(endpoint=url, timeout=_SECONDS)))
     return Tracing(provider)
 
 
