@@ -256,6 +256,7 @@ class Node:
         """Delete all that a mount stored, in bounded steps, and last its entry."""
         if mount is not None:
             await _cleanup(mount)
+        await self.leases.revoke_prefix(entry.point.rstrip("/"), force=True)  # given while it was taken out of service
         await self.clear(self.storage_prefix(entry))
         if entry.table == "auth":
             await self.identity.forget_mount(self.store, entry.accessor)
