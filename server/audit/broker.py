@@ -94,6 +94,7 @@ class Broker:
         self._metrics = metrics
         self._requests = metrics.timing("audit.log_request")
         self._responses = metrics.timing("audit.log_response")
+        self.closed = True  # nothing is recorded any longer, and so nothing answered that was to be
         self.devices: dict[str, Enabled] = {}
         self.headers: Mapping[str, bool] = {}
 
@@ -157,15 +158,12 @@ class Broker:
                 elif not group.error:
                     return
             if not waiting:
-                raise AuditFailed(self._why())
+                causes = ", ".join(f"{group.path} ({group.error})" for group in groups)
+                raise AuditFailed(f"no audit device could record the request: {causes}")
             waiter = asyncio.get_running_loop().create_future()
             for group in waiting:
                 group.waiters.append(waiter)
             await waiter
-
-    def _why(self) -> str:
-        causes = ", ".join(f"{path} ({why})" for path, why in self.failures().items())
-        return f"no audit device could record the request: {causes or 'they were just disabled'}"
 
     def failures(self) -> dict[str, str]:
         """Path and cause of every device that does not record now."""
@@ -179,6 +177,7 @@ class Broker:
         A device that cannot work now is in service too: requests are refused, if it is alone, until it can.
         """
         self.headers = await self.stored_headers(node.store)
+        self.closed = False
         entries = await node.store.run(self._reconciled)
         for entry in entries:
             try:
@@ -241,6 +240,7 @@ class Broker:
 
     async def close(self) -> None:
         """Write what waits and let the devices go."""
+        self.closed = True
         devices, self.devices = self.devices, {}
         await asyncio.gather(*(each.channel.close() for each in devices.values()))
 

@@ -20,11 +20,12 @@ _CLOSE_SECONDS: Final = 3.0
 
 
 class Group:
-    """Entries that are written together. ``error`` is why that failed, empty if it did not."""
+    """Entries that the device at ``path`` writes together. ``error`` is why that failed, empty if it did not."""
 
-    __slots__ = ("done", "entries", "error", "size", "waiters")
+    __slots__ = ("done", "entries", "error", "path", "size", "waiters")
 
-    def __init__(self) -> None:
+    def __init__(self, path: str) -> None:
+        self.path = path
         self.entries: list[bytes] = []
         self.size = 0
         self.waiters: list[asyncio.Future[None]] = []
@@ -62,16 +63,20 @@ class Channel:
         group = self._filling
         if group is None:
             if self._hung:
-                self.lost += 1
-                return _refused(self.failure)
-            group = self._filling = Group()
+                return self._refused(self.failure)
+            group = self._filling = Group(self.path)
             if self._writing is None:
                 self._loop.call_soon(self._start)
         elif group.size > _BACKLOG:
-            self.lost += 1
-            return _refused("too many entries wait for it")
+            return self._refused("too many entries wait for it")
         group.entries.append(entry)
         group.size += len(entry)
+        return group
+
+    def _refused(self, why: str) -> Group:
+        self.lost += 1
+        group = Group(self.path)
+        group.settle(why)
         return group
 
     def _start(self) -> None:
@@ -175,12 +180,6 @@ class Channel:
         self._work.put(self._end)
         self._work.put(None)
         await asyncio.to_thread(self._thread.join, _CLOSE_SECONDS)
-
-
-def _refused(why: str) -> Group:
-    group = Group()
-    group.settle(why)
-    return group
 
 
 def _attempt(work: Callable[[], None]) -> str:

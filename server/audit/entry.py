@@ -296,8 +296,10 @@ class Formatter:
             }
         mount = record.mount
         keys = frozenset[str]() if mount is None else self._where(mount).answered_keys
-        if not keys:
+        if not keys or self._hash is clear:
             text = jsontext.dumps(data, sort_keys=False)
+            if self._hash is clear:
+                return text
             if len(text) <= _LONGEST_ANSWER:
                 return self._remembered(text, data)
         return jsontext.dumps(hidden(data, self._hash, keys), sort_keys=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -12,6 +13,8 @@ from typing import Final, Self
 from ...framework.errors import InvalidRequest
 from ..logs import archives
 from .options import Options
+
+_log = logging.getLogger(__name__)
 
 _KEEP_MODE: Final = 0
 """``mode = "0000"``: the permissions of a file that is there stay."""
@@ -115,7 +118,12 @@ class FileDevice:
 
     def _set_aside(self) -> None:
         path = self._path
-        path.rename(path.with_name(f"{path.stem}-{time.time_ns()}{path.suffix}"))
+        try:
+            path.rename(path.with_name(f"{path.stem}-{time.time_ns()}{path.suffix}"))
+        except OSError as error:  # better a file too large than requests refused
+            _log.error("audit log %s cannot be set aside: %s; it grows on", path, error.strerror)
+            self._size, self._since = 0, time.time()
+            return
         self.open()
         if self._keep:
             for old in archives(path)[: -self._keep]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ...framework import Response
-from ...framework.errors import CaveauError, UnsupportedOperation, UnsupportedPath
+from ...framework.errors import CaveauError, Sealed, UnsupportedOperation, UnsupportedPath
 
 if TYPE_CHECKING:
     from ..layout import Namespace
@@ -55,7 +55,14 @@ class Record:
             await self._broker.recorded(self._posted, "request")
 
     async def answered(self, response: Response) -> None:
-        """Write the entry of the answer; raises AuditFailed unless both entries are recorded."""
+        """Write the entry of the answer; raises AuditFailed unless both entries are recorded.
+
+        Raises Sealed when the devices were closed meanwhile, except to the one who had the server sealed.
+        """
+        if self._broker.closed:
+            if self.incoming.path == "sys/seal":
+                return
+            raise Sealed
         if self._posted is None:
             self._posted = self._broker.post_request(self)
         groups = self._broker.post_response(self, response)
@@ -65,6 +72,8 @@ class Record:
     async def refused(self, error: CaveauError) -> None:
         """Write the entry of an error, and of the request if it did not get that far; raises AuditFailed."""
         self.failed = True
+        if self._broker.closed:
+            return
         if self._posted is None:
             away = isinstance(error, UnsupportedPath | UnsupportedOperation)  # Vault finds out after this entry
             self._posted = self._broker.post_request(self, None if away else error)
@@ -74,7 +83,7 @@ class Record:
 
     def broken_off(self) -> None:
         """The request ends without an answer."""
-        if self._posted is None:
+        if self._posted is None and not self._broker.closed:
             self.failed = True
             self._posted = self._broker.post_request(self)
 

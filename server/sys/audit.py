@@ -13,6 +13,9 @@ from ..mounts import clean_path
 from ..request import CoreRequest
 from .base import SystemRoutes
 
+_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-vault-token"})
+"""Hashed whatever is asked for."""
+
 
 class DevicePath(Params):
     path: Annotated[str, Field("Path of the device.")]
@@ -95,7 +98,8 @@ class AuditRoutes(SystemRoutes):
         headers = await self.core.audit.stored_headers(req.root)
         if len(headers) >= 100 or len(p.header) > 256:
             raise InvalidRequest("at most 100 headers are shown, with names of at most 256 characters")
-        self.core.audit.set_headers(req.root, {**headers, p.header.lower(): p.hmac}, req.on_commit)
+        name = p.header.lower()
+        self.core.audit.set_headers(req.root, {**headers, name: p.hmac or name in _SECRET_HEADERS}, req.on_commit)
 
     @delete("config/auditing/request-headers/{header:some}", sudo=True)
     async def forget_header(self, req: CoreRequest, p: HeaderName) -> None:

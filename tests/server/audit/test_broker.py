@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
-from caveau.framework.errors import InvalidRequest
+from caveau.framework.errors import InvalidRequest, Sealed
 from caveau.server.audit import AuditFailed, channel
 from caveau.server.audit.broker import Enabled
 from caveau.server.config import AuditConfig
@@ -213,3 +213,31 @@ async def test_a_request_that_is_broken_off_is_recorded(only):
         await task
     await server.call("read", "sys/mounts")
     assert b'"path":"kv-v1/a"' in device.written[0]
+
+
+async def test_nothing_is_answered_once_the_devices_are_closed(only):
+    server, device = only
+    device.gate.clear()
+    read = asyncio.create_task(server.call("read", "sys/mounts"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    server.core.audit.closed = True
+    device.gate.set()
+    await read  # both entries were under way
+    with pytest.raises(Sealed):
+        await server.call("read", "sys/mounts")
+    server.core.audit.closed = False
+
+
+async def test_sealing_is_recorded_and_answered(audited):
+    await audited.enable()
+    await audited.server.call("update", "sys/seal")
+    assert audited.entries()[-1]["request"]["path"] == "sys/seal"
+    assert audited.server.core.sealed
+
+
+async def test_the_token_s_header_is_never_shown(audited):
+    await audited.enable()
+    await audited.server.call("update", "sys/config/auditing/request-headers/X-Vault-Token", {"hmac": False})
+    await audited.server.call("read", "sys/mounts", headers={"x-vault-token": audited.server.root})
+    assert audited.server.root not in audited.text()

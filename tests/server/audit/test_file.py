@@ -90,3 +90,11 @@ def test_a_group_that_does_not_fit_is_taken_back(path, monkeypatch):
     monkeypatch.setattr("caveau.server.audit.file.os.write", write)
     device.write([b"next\n"])
     assert path.read_bytes() == b"whole\nlos\nnext\n"
+
+
+def test_a_file_that_cannot_be_set_aside_grows_on(path, monkeypatch):
+    device = FileDevice(path, rotate_bytes=4)
+    monkeypatch.setattr("pathlib.Path.rename", lambda *_: (_ for _ in ()).throw(OSError(13, "no")))
+    for number in range(3):
+        device.write([b"%d\n" % number])
+    assert path.read_bytes() == b"0\n1\n2\n"
