@@ -88,8 +88,8 @@ class Counter:
 
     @property
     def current(self) -> float:
-        """Since the last whole interval."""
-        return self.value - self._before
+        """Since the last whole interval. One that is kept elsewhere begins anew when the server opens again."""
+        return self.value - self._before if self.value >= self._before else self.value
 
     def turn(self) -> None:
         self.last, self._before = self.current, self.value

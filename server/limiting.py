@@ -34,7 +34,6 @@ async def admit(quotas: Quotas, node: Node, incoming: Incoming) -> None:
     if quotas.config.response_headers:
         incoming.answer_headers = verdict.headers()
     if not verdict.admitted:
-        node.core.metrics.count("quota.rate_limit.violation", name=quota.name)
         if not quotas.config.audit_logging:
             incoming.audit = None
         raise RateLimited(f'request path "{incoming.path}": rate limit quota exceeded')

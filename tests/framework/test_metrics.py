@@ -104,3 +104,14 @@ def test_three_noted_together_are_three(metrics):
     for _ in range(100):
         observe(1.0, 2.0, 3.0)
     assert [(each.count, each.total) for each in metrics.all_timings()] == [(100, 100.0), (100, 200.0), (100, 300.0)]
+
+
+def test_a_counter_that_begins_anew_never_goes_back(metrics):
+    hits = {"n": 5}
+    metrics.counts("cache", lambda: [value("cache.hit", hits["n"])])
+    metrics.turn(10.0)
+    hits["n"] = 2
+    (counter,) = metrics.all_counters()
+    assert counter.current == 2
+    metrics.turn(20.0)
+    assert counter.last == 2
