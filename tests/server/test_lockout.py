@@ -187,3 +187,18 @@ async def test_memory_is_bounded_and_a_flood_of_names_frees_no_user(server, monk
     assert len(server.core.lockout._unknown) == 3
     with pytest.raises(PermissionDenied):
         await login(server)
+
+
+async def test_lockouts_in_a_namespace(server):
+    await server.call("update", "sys/namespaces/n1")
+    await server.call("update", "n1/sys/auth/userpass", {"type": "userpass"})
+    await server.call("update", "n1/auth/userpass/users/zoe", {"password": "right"})
+    for error in (*[InvalidCredentials] * 5, PermissionDenied):
+        with pytest.raises(error):
+            await server.call("update", "n1/auth/userpass/login/zoe", {"password": "wrong"}, token="")
+    for path in ("sys/locked-users", "n1/sys/locked-users"):
+        (found,) = (await server.call("read", path)).data["by_namespace"]
+        assert (found["namespace_path"], found["counts"]) == ("n1/", 1)
+    of = (await server.call("read", "n1/sys/auth/userpass")).data["accessor"]
+    await server.call("update", f"n1/sys/locked-users/{of}/unlock/zoe")
+    await server.call("update", "n1/auth/userpass/login/zoe", {"password": "right"}, token="")
