@@ -68,9 +68,10 @@ def test_every_mistake_of_the_configuration_is_told(diagnosed):
 
 
 def test_settings_without_effect_are_warned_of(diagnosed):
-    found = diagnosed(text="raw_storage_endpoint = true")
+    found = diagnosed(text='telemetry {\n statsd_address = "127.0.0.1:8125"\n}')
     (warned,) = named(found, "Check Directive")
-    assert "raw_storage_endpoint has no effect" in warned.message
+    assert "statsd_address" in warned.message
+    assert "metrics are not pushed" in warned.message
     assert found.worst == "warn"
 
 
