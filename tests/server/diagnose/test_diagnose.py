@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import shutil
 import socket
@@ -183,3 +184,18 @@ def test_limits_of_the_system(diagnosed, monkeypatch):
     assert named(found, "Check Open File Limits")[0].message == "Open file limits are set to 256."
     assert named(found, "Check Disk Usage")[0].message == "/ has 1024 MB left, 1% of the disk."
     assert {each.status for each in named(found, "Check Disk Usage")} == {"warn"}
+
+
+def test_a_store_of_another_user_is_not_opened(diagnosed, data, monkeypatch):
+    asyncio.run(_made(data))
+    before = sorted(data.iterdir())
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)
+    (found,) = named(diagnosed(), "Check Storage Access")
+    assert (found.status, found.advice) == ("warn", "Run this as the user that the server runs as.")
+    assert sorted(data.iterdir()) == before
+
+
+async def _made(data: Path) -> None:
+    store = SqliteStore(data)
+    await store.open()
+    await store.close()
