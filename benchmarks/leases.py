@@ -221,7 +221,9 @@ def main() -> int:
     for missed in figures.missed():
         print(f"  missed: {missed}")
     if args.json:
-        args.json.write_text(json.dumps({"machine": machine(), **asdict(figures)}, indent=2))
+        args.json.write_text(
+            json.dumps({"machine": machine(args.dir or Path(tempfile.gettempdir())), **asdict(figures)}, indent=2)
+        )
     return 1 if args.check and figures.missed() else 0
 
 
