@@ -133,8 +133,10 @@ class Edge:
             answer.headers.update(cors)
         if incoming is not None and incoming.answer_headers is not None:
             answer.headers.update(incoming.answer_headers)
-        if incoming is not None and incoming.namespace and (given := request.headers.get("X-Vault-Namespace")):
-            answer.headers["X-Vault-Namespace"] = given
+        if incoming is not None and incoming.namespace:
+            given = request.headers.get("X-Vault-Namespace", "")
+            if given and given.isprintable():
+                answer.headers["X-Vault-Namespace"] = given
         if self._listener.custom_response_headers:
             answer.headers.update(self._listener.response_headers(answer.status))
         return answer

@@ -17,7 +17,7 @@ SERVER: Final[Reasons] = {
     "disable_standby_reads": ("debug", "this node serves alone"),
     "enable_response_header_raft_node_id": ("debug", "this node is not part of a Raft cluster"),
     "plugin_directory": ("debug", "plug-ins are Python packages, found by their entry points"),
-    "unsafe_cross_namespace_identity": ("debug", "there is one namespace"),
+    "unsafe_cross_namespace_identity": ("debug", "identities stay in their namespace"),
 }
 LISTENER: Final[Reasons] = {
     "cluster_address": ("debug", "this node serves alone"),

@@ -178,6 +178,17 @@ async def test_headers_that_make_sense(http):
     assert (await http.ask("GET", "/v1/sys/mounts", x_vault_namespace="team")).status == 404
 
 
+@pytest.mark.parametrize("header", ["team", "team/", "/team/", " team "])
+async def test_a_namespace_may_be_named_with_slashes_and_is_named_in_the_answer(http, header):
+    assert (await http.ask("POST", "/v1/sys/namespaces/team")).status == 200
+    answer = await http.ask("GET", "/v1/sys/mounts", x_vault_namespace=header)
+    assert (answer.status, answer.headers["x-vault-namespace"]) == (200, header.strip())
+    assert answer.json["data"]["sys/"]["type"] == "ns_system"
+    answer = await http.ask("GET", "/v1/team/sys/mounts")
+    assert answer.status == 200
+    assert "x-vault-namespace" not in answer.headers
+
+
 async def test_public_paths_have_no_other_operations_for_anybody(http):
     for verb in ("DELETE", "LIST", "PATCH", "POST"):
         answer = await http.ask(verb, "/v1/sys/health", token="", content_type=PATCH)
