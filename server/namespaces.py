@@ -140,8 +140,14 @@ class Namespaces:
 
         Reads which there are in the caller's transaction, so that of two rivals one runs again.
         """
-        await view.list(NAMESPACES)
-        return self._by_path.get(f"{namespace.path}{point.partition('/')[0]}/")
+        path = f"{namespace.path}{point.partition('/')[0]}/"
+        return self._by_path.get(path) or (await self._coming(view)).get(path)
+
+    async def _coming(self, view: View) -> dict[str, Namespace]:
+        """The namespaces, by path, of commits that a transaction builds on and that are not durable yet."""
+        known = {each.id for each in self._by_path.values()}
+        new = [await view.get(NAMESPACES + id_) for id_ in await view.list(NAMESPACES) if id_ not in known]
+        return {each.path: each for each in (Namespace.load(raw) for raw in new if raw is not None)}
 
     def of_token(self, token: TokenEntry) -> Namespace:
         """The namespace a token belongs to; raises PermissionDenied when that is no more."""
@@ -251,13 +257,17 @@ class Namespaces:
 
     async def create(self, view: View, parent: Node, name: str, metadata: dict[str, str], on_commit: OnCommit,
                      uuid: str) -> Namespace:  # fmt: skip
-        """A new namespace; raises InvalidRequest when a mount is in the way."""
+        """A new namespace, or the one that another request has just made; raises InvalidRequest when a mount is in
+        the way."""
+        path = f"{parent.namespace.path}{name}/"
         taken = {id_.lower() for id_ in await view.list(NAMESPACES)}  # read: of two rivals one runs again
+        if (made := (await self._coming(view)).get(path)) is not None:
+            return made
         if (mount := await parent.in_the_way(view, f"{name}/")) is not None:
             raise InvalidRequest(f"new namespace conflicts with existing mount: {mount.point}")
         while (id_ := random_id(_ID_LENGTH)).lower() in taken:
             pass
-        namespace = Namespace(id_, f"{parent.namespace.path}{name}/", uuid, metadata)
+        namespace = Namespace(id_, path, uuid, metadata)
         if parent.namespace is not ROOT:  # written, so that its deletion and this are rivals
             await self.change(view, parent.namespace, on_commit)
         view.put(namespace.key, namespace.dump(), new=True)
@@ -285,7 +295,7 @@ class Namespaces:
 
         The deletion goes on in the background, and at the next unseal if it is cut off.
         """
-        if self.below(namespace, deep=True):
+        if self.below(namespace, deep=True) or any(map(namespace.holds, (await self._coming(view)).values())):
             raise InvalidRequest("unable to delete namespace containing child namespaces")
         doomed = await self.change(view, namespace, on_commit, tainted=True)
         self.core.quotas.end_with(view, namespace.path, on_commit)
