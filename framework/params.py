@@ -94,8 +94,19 @@ class Params:
     given: ClassVar[frozenset[str]] = frozenset()
     extra: ClassVar[Mapping[str, Any]] = {}
 
+    def __init__(self, **values: Any) -> None:
+        if strange := values.keys() - self.specs.keys():
+            raise TypeError(f"{type(self).__name__} has no {', '.join(sorted(strange))}")
+        if missing := set(self._required) - values.keys():
+            raise TypeError(f"{type(self).__name__} needs {', '.join(sorted(missing))}")
+        for name, factory in self._factories:
+            if name not in values:
+                values[name] = factory()
+        self.__dict__.update(self._defaults, **values)
+
     def __init_subclass__(cls) -> None:
-        dataclass(kw_only=True, repr=False, eq=False)(cls)  # a value may be a secret
+        # No __init__ of its own for each class: to compile them took a third of a server's start.
+        dataclass(init=False, repr=False, eq=False, match_args=False)(cls)  # a value may be a secret
         hints = typing.get_type_hints(cls, include_extras=True)
         cls.specs = {}
         for f in dataclasses.fields(cls):  # type: ignore[arg-type]
