@@ -139,3 +139,16 @@ class Response:
     renewable: bool = False
     mount_type: str = ""
     stream: AsyncIterator[bytes] | None = None  # instead of a body, as it comes; empty pieces say that it goes on
+
+
+def tidying(begun: bool) -> Response:
+    """The answer to a request to tidy in the background; ``begun``: False when that was under way already."""
+    if not begun:
+        return Response(warnings=["Tidy operation already in progress."])
+    return Response(
+        status=202,
+        warnings=[
+            "Tidy operation successfully started. Any information from the operation will be printed to "
+            "the server's logs."
+        ],
+    )

@@ -11,6 +11,7 @@ from ..framework import Field, NoParams, Params, Response, list_, read, update
 from ..framework.cidr import shown_cidrs
 from ..framework.clock import rfc3339
 from ..framework.errors import InvalidRequest, MultipleErrors, PermissionDenied
+from ..framework.messages import tidying
 from ..framework.wire import PAIRS, SECONDS, STRINGS, Wire, parse_duration
 from .limiting import admit_lease
 from .logins import auth_wire, identity_policies, renewal
@@ -352,15 +353,7 @@ class TokenAuth(TokenRoles):
     @update("tidy", writes=False)
     async def tidy(self, req: CoreRequest, p: NoParams) -> Response:
         """Remove what is left over of tokens that are gone, in the background."""
-        if not req.node.tidy_tokens():
-            return Response(warnings=["Tidy operation already in progress."])
-        return Response(
-            status=202,
-            warnings=[
-                "Tidy operation successfully started. Any information from the operation will be printed to "
-                "the server's logs."
-            ],
-        )
+        return tidying(req.node.tidy_tokens())
 
     async def _by_accessor(self, req: CoreRequest, p: AccessorParams) -> TokenEntry:
         if not p.accessor:

@@ -12,6 +12,7 @@ import orjson
 from ...framework import Auth, Context, Field, NoParams, Params, Request, Response, View, update
 from ...framework.cidr import address_in
 from ...framework.errors import InvalidCredentials, InvalidRequest
+from ...framework.messages import tidying
 from .roles import Role
 from .secret_ids import SecretIds
 from .settings import RoleSettings
@@ -90,15 +91,7 @@ class AppRole(RoleSettings, SecretIds):
     @update("tidy/secret-id", writes=False)
     async def tidy(self, req: Request, p: NoParams) -> Response:
         """Remove the secret ids whose time is over, in the background."""
-        if not self._begin_sweep():
-            return Response(warnings=["Tidy operation already in progress."])
-        return Response(
-            status=202,
-            warnings=[
-                "Tidy operation successfully started. Any information from the operation will be printed to "
-                "the server's logs."
-            ],
-        )
+        return tidying(self._begin_sweep())
 
     async def cleanup(self) -> None:
         if self._sweeping is not None:

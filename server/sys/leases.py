@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from ...framework import Field, NoParams, Params, Response, list_, read, update
 from ...framework.errors import InvalidRequest, NotFound
+from ...framework.messages import tidying
 from ...framework.wire import SECONDS
 from ..request import CoreRequest
 from .base import SystemRoutes
@@ -114,15 +115,7 @@ class LeaseRoutes(SystemRoutes):
     @update("leases/tidy", writes=False)
     async def tidy_leases(self, req: CoreRequest, p: NoParams) -> Response:
         """Revoke leases that have outlived their token, in the background."""
-        if not req.node.tidy_leases():
-            return Response(warnings=["Tidy operation already in progress."])
-        return Response(
-            status=202,
-            warnings=[
-                "Tidy operation successfully started. Any information from the operation will be printed to "
-                "the server's logs."
-            ],
-        )
+        return tidying(req.node.tidy_leases())
 
     @read("leases", sudo=True)
     async def irrevocable_leases(self, req: CoreRequest, p: IrrevocableParams) -> Response:
