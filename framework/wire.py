@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .clock import parse_rfc3339
 from .jsontext import dumps, loads
 
 
@@ -86,6 +87,31 @@ def _string(raw: Any) -> str:
     if isinstance(raw, int | float):
         return dumps(raw).decode()
     raise ValueError(f"expected type 'string', got {type_name(raw)}")
+
+
+def parse_moment(raw: Any) -> float | None:
+    """Seconds since the epoch of a number of them or an RFC 3339 time with an offset; None of None.
+
+    Raises ValueError.
+    """
+    if raw is None:
+        return None
+    seconds = _moment_text(raw.strip()) if isinstance(raw, str) else _number(raw)
+    if not _YEAR_1 <= seconds < _YEAR_10000:
+        raise ValueError("time is out of range: the years 1 to 9999")
+    return seconds
+
+
+_YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _moment_text(text: str) -> float:
+    if re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+        return float(text)
+    if not _MOMENT.fullmatch(text):
+        raise ValueError("could not parse string as date and time")
+    return parse_rfc3339(text)
 
 
 _LONGEST_NAME = 255
@@ -221,6 +247,7 @@ SIGNED_SECONDS = Wire(
     lambda raw: int(parse_duration(raw)),
     int,
 )
+MOMENT = Wire("time", {"type": "string", "format": "date-time"}, parse_moment, _nothing)
 COMMA_STRINGS = Wire("slice", {"type": "array", "items": {"type": "string"}}, _comma_strings, list)
 STRINGS = Wire("slice", {"type": "array", "items": {"type": "string"}}, _strings, list)
 COMMA_INTS = Wire("slice", {"type": "array", "items": {"type": "integer"}}, _comma_ints, list)

@@ -20,7 +20,7 @@ from .layout import ROOT, Namespace, cubbyholes
 from .leases import Leases
 from .mounts import SINGLETONS, Mount, MountConfig, MountEntry, Router
 from .passwords import PasswordPolicies
-from .policies import PolicyStore
+from .policies import POLICY_KIND, PolicyStore
 from .policy import ACL, builtin
 from .tokens import EXPIRY_KIND, ROOT_PATH, TokenEntry
 
@@ -77,9 +77,10 @@ class Node:
         self.tokens = namespaces.tokens
         self.router = Router()
         prefix = namespace.prefix
-        self.expiry = Expiry(self.store, prefix, {EXPIRY_KIND: self._expire_token, **oidc.enders(self)}, namespaces.due)
-        self.leases = Leases(self)
         self.policies = PolicyStore(prefix, self.clock)
+        enders = {EXPIRY_KIND: self._expire_token, POLICY_KIND: self.policies.expire, **oidc.enders(self)}
+        self.expiry = Expiry(self.store, prefix, enders, namespaces.due)
+        self.leases = Leases(self)
         self.passwords = PasswordPolicies(prefix)
         self.identity = IdentityStore(prefix, self.clock)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,7 +106,7 @@ class Node:
         """Put in place the policy and the mounts that every namespace has."""
         prefix = self.namespace.prefix
         if await txn.get(f"{prefix}sys/policy/default") is None:
-            self.policies.put(txn, "default", builtin.DEFAULT)
+            await self.policies.put(txn, "default", builtin.DEFAULT)
         kind = "" if self.namespace.id == ROOT.id else "ns_"
         present = {entry.point for entry in await self._entries(txn)}
         for entry in (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import unquote
+from typing import Any
 
 import orjson
 
@@ -12,13 +12,18 @@ from ..framework.clock import Clock
 from ..framework.errors import InvalidRequest
 from ..framework.memo import Memo
 from ..framework.storage import ReadView, View
-from ..storage.store import Store
+from ..storage.store import Store, Transaction
+from . import expiry
 from .identity import Profile
 from .layout import ROOT
+from .lease_index import escape, unescape
 from .policy import ACL, Policy, builtin, parse_policy
 
 RESERVED = ("response-wrapping", "control-group")
 """Policies that the server gives to tokens of its own; nobody can write or assign them."""
+
+POLICY_KIND = "policy"
+"""Of the entries that end policies."""
 
 _ACL_LIMIT, _ACLS_OF_ONE = 10_000, 16  # those without an identity, and those of each
 
@@ -29,16 +34,24 @@ Compiled = tuple[ACL, list[tuple[str, bytes | None]]]
 
 @dataclass(frozen=True, slots=True)
 class StoredPolicy:
-    """A policy's text, exactly as written, and its parsed form."""
+    """A policy's text, exactly as written, and its parsed form.
+
+    ``version`` counts its writes, the last of which was at ``modified`` (seconds since the epoch); both are 0 for
+    what is built in. ``cas_required``: the next write has to name the version that it replaces.
+    """
 
     text: str
     policy: Policy
+    version: int = 0
+    modified: float = 0.0
+    cas_required: bool = False
 
 
 class PolicyStore:
     """The ACL policies of one namespace; ``prefix`` is that of its storage keys."""
 
     def __init__(self, prefix: str, clock: Clock) -> None:
+        self._namespace = prefix
         self._prefix = f"{prefix}sys/policy/"
         self._clock = clock
         self._parsed = Memo(_decode)
@@ -53,37 +66,83 @@ class PolicyStore:
     async def names(self, view: ReadView, prefix: str = "") -> list[str]:
         """Names of the policies that begin with ``prefix``; ``root``, which has no text and is only in the root
         namespace, comes last."""
-        names = [unquote(name) for name in await view.list(self._prefix)]
+        names = [unescape(name) for name in await view.list(self._prefix)]
         return [name for name in [*names, *self._fixed.keys() & {"root"}] if name.startswith(prefix)]
 
     async def get(self, view: ReadView, name: str) -> StoredPolicy | None:
         if name in self._fixed:
             return self._fixed[name]
+        stored = await self._stored(view, name)
+        return None if stored is None or self._is_over(stored.policy) else stored
+
+    async def _stored(self, view: ReadView, name: str) -> StoredPolicy | None:
         raw = await view.get(self._key(name))
         return None if raw is None else self._parsed(name, raw)
+
+    def _is_over(self, policy: Policy) -> bool:
+        return policy.expiration is not None and policy.expiration <= self._clock.time()
 
     def _key(self, name: str) -> str:
         """Where a policy is stored. A name may have slashes, and is no folder for that."""
         if "/" in name or "%" in name:
-            name = name.replace("%", "%25").replace("/", "%2F")
+            name = escape(name)
         return self._prefix + name
 
-    def put(self, view: View, name: str, text: str) -> Policy:
-        """Store a policy; raises InvalidRequest when it cannot be parsed or may not be written."""
+    async def put(
+        self,
+        view: View,
+        name: str,
+        text: str,
+        *,
+        cas: int | None = None,
+        cas_required: bool = False,
+        expiration: float | None = None,
+        template_slashes: bool = False,
+        template_wildcards: bool = False,
+    ) -> Policy:
+        """Store a policy; raises InvalidRequest when it cannot be parsed, may not be written, or is not of the
+        version ``cas`` (-1: not there)."""
         if name == "root":
             raise InvalidRequest('cannot update "root" policy')
         if name in RESERVED:
             raise InvalidRequest(f'cannot update "{name}" policy')
-        policy = parse_policy(name, text)
-        view.put(self._key(name), orjson.dumps({"text": text}))
+        settings: dict[str, Any] = {
+            "template_slashes": template_slashes,
+            "template_wildcards": template_wildcards,
+            "expiration": expiration,
+        }
+        policy = parse_policy(name, text, **settings)
+        if self._is_over(policy):
+            raise InvalidRequest("refusing to update policy as expiration time has already elapsed")
+        old = await self._stored(view, name)
+        current = old if old is not None and not self._is_over(old.policy) else None
+        _check_version(current, cas, cas_required)
+        self._drop_end(view, name, old)
+        version = current.version + 1 if current is not None else 1
+        about = {"version": version, "modified": self._clock.time(), "cas_required": cas_required, **settings}
+        view.put(self._key(name), orjson.dumps({"text": text, **{key: value for key, value in about.items() if value}}))
+        if expiration is not None:
+            expiry.add(view, self._namespace, expiration, POLICY_KIND, escape(name))
         return policy
 
-    def delete(self, view: View, name: str) -> None:
+    async def delete(self, view: View, name: str) -> None:
         if name == "default":
             raise InvalidRequest("cannot delete default policy")
         if name in ("root", *RESERVED):
             raise InvalidRequest(f'cannot delete "{name}" policy')
+        self._drop_end(view, name, await self._stored(view, name))
         view.delete(self._key(name))
+
+    def _drop_end(self, view: View, name: str, stored: StoredPolicy | None) -> None:
+        if stored is not None and stored.policy.expiration is not None:
+            expiry.remove(view, self._namespace, stored.policy.expiration, POLICY_KIND, escape(name))
+
+    async def expire(self, txn: Transaction, id_: str) -> None:
+        """Delete the policy of an entry that is due, unless it lives on."""
+        name = unescape(id_)
+        stored = await self._stored(txn, name)
+        if stored is not None and self._is_over(stored.policy):
+            txn.delete(self._key(name))
 
     async def acl(self, store: Store, own: tuple[str, ...], profile: Profile | None = None) -> ACL:
         """The ACL of a token with the policies ``own`` and those of its entity's profile.
@@ -120,8 +179,21 @@ class PolicyStore:
 
 
 def _decode(name: str, raw: bytes) -> StoredPolicy:
-    text: str = orjson.loads(raw)["text"]
-    return StoredPolicy(text, parse_policy(name, text))
+    settings = orjson.loads(raw)
+    text = settings.pop("text")
+    about = {key: settings.pop(key) for key in ("version", "modified", "cas_required") if key in settings}
+    return StoredPolicy(text, parse_policy(name, text, **settings), **about)
+
+
+def _check_version(stored: StoredPolicy | None, cas: int | None, cas_required: bool) -> None:
+    if cas is None:
+        if cas_required or (stored is not None and stored.cas_required):
+            raise InvalidRequest("check-and-set parameter required for this call")
+    elif cas == -1:
+        if stored is not None:
+            raise InvalidRequest("check-and-set parameter set to -1 on existing entry")
+    elif cas != (version := 0 if stored is None else stored.version):
+        raise InvalidRequest(f"check-and-set parameter {cas} did not match the current version {version}")
 
 
 def normalise(names: Iterable[str], *, default: bool) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ _LISTED_ORDER: Final = ("create", "delete", "list", "read", "sudo", "update", "p
 class ACL:
     """The rules of ``policies`` for one token. The policy ``root`` allows everything.
 
-    ``now`` is in seconds since the epoch: rules past their expiration do not exist. ``expires_at`` is
+    ``now`` is in seconds since the epoch: policies and rules past their expiration do not exist. ``expires_at`` is
     when the first of the others ends, and this ACL with it (None: never). Raises ``PermissionDenied``
     when a template would put a forbidden value into a path.
     """
@@ -33,13 +33,13 @@ class ACL:
         self.expires_at: float | None = None
         rules: dict[str, list[tuple[str, Rule]]] = {}
         for policy in policies:
+            if not self._lives(policy.expiration, now):
+                continue
             self.is_root = self.is_root or policy.name == "root"
             for rule in policy.rules:
                 path: str | None = rule.path
-                if rule.expiration is not None:
-                    if rule.expiration <= now:
-                        continue
-                    self.expires_at = min(rule.expiration, self.expires_at or rule.expiration)
+                if not self._lives(rule.expiration, now):
+                    continue
                 if is_template(rule.path):
                     path = render(rule.path, identity, slashes=policy.template_slashes,
                                   wildcards=policy.template_wildcards)  # fmt: skip
@@ -48,6 +48,14 @@ class ACL:
         self._rules = PathRules({path: merged(path, tuple(found)) for path, found in rules.items()})
         self._asked: dict[str, Grant | None] = {}
         self._listed: dict[str, Grant | None] = {}
+
+    def _lives(self, until: float | None, now: float) -> bool:
+        """Whether what ends then is there now; if so, note when it ends."""
+        if until is not None:
+            if until <= now:
+                return False
+            self.expires_at = min(until, self.expires_at or until)
+        return True
 
     def allow(
         self, op: str, path: str, *, data: Mapping[str, Any] | None = None, wrap_ttl: float | None = None

@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias, TypeVar
 
-from ...framework.clock import parse_rfc3339
 from ...framework.errors import InvalidRequest
-from ...framework.wire import parse_duration
+from ...framework.wire import parse_duration, parse_moment
 from .. import hcl
 from ..hcl import Block, HclError, Item
 from .templating import check_filter_path, check_template
@@ -61,22 +60,31 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A named list of rules. The two flags let values put into templates hold ``/``, or ``+`` and ``*``."""
+    """A named list of rules, until ``expiration`` (seconds since the epoch; None: for good). The two flags let
+    values put into templates hold ``/``, or ``+`` and ``*``."""
 
     name: str
     rules: tuple[Rule, ...]
     warnings: tuple[str, ...] = ()
     template_slashes: bool = False
     template_wildcards: bool = False
+    expiration: float | None = None
 
 
-def parse_policy(name: str, text: str, *, template_slashes: bool = False, template_wildcards: bool = False) -> Policy:
+def parse_policy(
+    name: str,
+    text: str,
+    *,
+    template_slashes: bool = False,
+    template_wildcards: bool = False,
+    expiration: float | None = None,
+) -> Policy:
     """The rules of a policy's text. Raises ``InvalidRequest`` that names the path and the line."""
     try:
         rules, warnings = _rules(text)
     except HclError as error:
         raise InvalidRequest(f"failed to parse policy: {error}") from None
-    return Policy(name, rules, warnings, template_slashes, template_wildcards)
+    return Policy(name, rules, warnings, template_slashes, template_wildcards, expiration)
 
 
 def _rules(text: str) -> tuple[tuple[Rule, ...], tuple[str, ...]]:
@@ -277,15 +285,7 @@ def _whole(value: object) -> int:
 
 
 def _moment(value: object) -> float | None:
-    """Seconds since the epoch of a number or an RFC 3339 time with an offset; ``""`` is none."""
-    text = _text(value)
-    if not text:
-        return None
-    if re.fullmatch(r"[+-]?[0-9]{1,18}", text):
-        return float(text)
-    if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", text):
-        raise ValueError("could not parse string as date and time")
-    return parse_rfc3339(text)
+    return parse_moment(_text(value) or None)
 
 
 def _filter_path(value: object) -> str:

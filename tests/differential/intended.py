@@ -43,8 +43,8 @@ INTENDED = (
         theirs="absent",
     ),
     Intended(
-        "Vault's answers about a policy have no more than its name and text",
-        request=".* sys/polic(y|ies/acl)/.*",
+        "Vault's answers about a policy have no more than its name and text: sys/policies/acl tells the rest too",
+        request=".* sys/policy/.*",
         ours="absent",
         aspect=r"keys (data\.)?(allow_(slashes|wildcards)_in_identity_templates|cas_required|modified"
         r"|version|expiration)",
@@ -403,8 +403,8 @@ INTENDED = (
     ),
     Intended(
         "half a policy is refused",
-        request=r'POST sys/policies/acl/p-\$n \{"policy": "\{\\"path\\": "\}',
-        aspect="status|body",
+        request=r'POST sys/policies/acl/p-\$n \{"policy": "\{\\"path\\": "\}|GET sys/policies/acl/p-\$n',
+        aspect=r"status|body|value data\.version",
     ),
     Intended(
         "the parsers of HCL have each their words about what is wrong, and where",
@@ -412,7 +412,18 @@ INTENDED = (
         ours=r"1 error occurred:\n\t\* (invalid password policy|passwords must be).*",
         theirs=r"1 error occurred:\n\t\* (invalid password policy).*",
     ),
-    Intended("Vault does not patch policies", request=r".*PATCH sys/policies/acl/.*", aspect="status|error"),
+    Intended(
+        "a patch too has to name the version that it replaces where the policy asks for that",
+        request=r"PATCH sys/policies/acl/y-\$n .*",
+        aspect="status|error",
+        ours=r"400|\['check-and-set parameter required.*",
+    ),
+    Intended(
+        "OpenBao lists root below every prefix",
+        request=r"LIST sys/policies/detailed/acl/.*",
+        aspect="status|error",
+        ours=r"404|\[\]",
+    ),
     Intended("an empty path is no path", request=r'.*sys/capabilities-self \{"paths": \[""\]\}', aspect="error"),
     Intended(
         "a name has no slash at its end",
@@ -470,9 +481,9 @@ INTENDED = (
         request=r".*\?help=.*|POST sys/remount .*",
     ),
     Intended(
-        "OpenBao's policy allows a wrapping token to be revoked by itself too",
+        "OpenBao's policy allows a wrapping token to be revoked by itself too, and is stored",
         request="GET sys/policies/acl/response-wrapping",
-        aspect=r"value data\.policy",
+        aspect=r"value data\.(policy|version)|keys data\.modified",
     ),
     Intended(
         "the size of an AES key is a detail of the seal",
