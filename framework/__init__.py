@@ -5,13 +5,14 @@ An engine is a class of routes (``Engine``, ``read``, ``update``, ...) with type
 """
 
 from .engine import Context, Engine, System
-from .leases import renew, revoke
-from .messages import Auth, Lease, Request, Response
+from .leases import recover, renew, revoke
+from .messages import Auth, Intent, Lease, Request, Response
 from .params import Field, NoParams, Params
 from .routes import delete, list_, patch, read, route, scan, update
 from .storage import ReadView, View
 
 __all__ = [
-    "Auth", "Context", "Engine", "Field", "Lease", "NoParams", "Params", "ReadView", "Request", "Response",
-    "System", "View", "delete", "list_", "patch", "read", "renew", "revoke", "route", "scan", "update",
+    "Auth", "Context", "Engine", "Field", "Intent", "Lease", "NoParams", "Params", "ReadView", "Request",
+    "Response", "System", "View", "delete", "list_", "patch", "read", "recover", "renew", "revoke", "route", "scan",
+    "update",
 ]  # fmt: skip

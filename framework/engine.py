@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from .clock import Clock, SystemClock
 from .errors import InvalidRequest, UnsupportedOperation, UnsupportedPath
 from .leases import LeaseKind, kinds
-from .messages import Auth, Lease, Request
+from .messages import Auth, Intent, Lease, Request
 from .params import Params
 from .routes import METHODS, Declaration, Route, compile_template
 from .storage import View
@@ -97,6 +97,16 @@ class Engine:
         """Undo what a lease stands for, by the ``@revoke`` method of its kind; without one nothing is left to undo."""
         kind = self.lease_kinds.get(lease.kind)
         if kind is not None and kind.revoke:
+            await getattr(self, kind.revoke)(req, lease)
+
+    async def recover(self, req: Request, intent: Intent) -> None:
+        """Settle what a request intended and has not stored, by the ``@recover`` method of its kind, or else by the
+        ``@revoke`` method."""
+        kind = self.lease_kinds[intent.kind]
+        if kind.recover:
+            await getattr(self, kind.recover)(req, intent)
+        else:
+            lease = Lease(intent.kind, internal=intent.details, id=intent.id, issue_time=intent.time)
             await getattr(self, kind.revoke)(req, lease)
 
     async def login_role(self, req: Request, p: Any) -> str:

@@ -1,4 +1,4 @@
-"""What an engine does with the leases it gave: one pair of methods a kind.
+"""What an engine does with the leases it gave, and with what it began and never stored: methods by kind.
 
     @renew("creds")
     async def extend_user(self, req: Request, lease: Lease, increment: int) -> Lease: ...
@@ -6,8 +6,11 @@
     @revoke("creds", external=True)
     async def drop_user(self, req: Request, lease: Lease) -> None: ...
 
-``kind`` is that of the `Lease` a handler answered with. Without ``@renew`` a kind is renewed within its own
-bounds and those of its mount, and the engine is not asked.
+    @recover("password")
+    async def settle_password(self, req: Request, intent: Intent) -> None: ...
+
+``kind`` is that of the `Lease` a handler answered with, or that it named to ``Request.intend``. Without ``@renew`` a
+kind is renewed within its own bounds and those of its mount, and the engine is not asked.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ class LeaseKind:
     renew: str = ""
     revoke: str = ""
     external: bool = False
+    recover: str = ""
 
 
 def renew(kind: str, *, external: bool = False) -> Callable[[Handler], Handler]:
@@ -45,6 +49,16 @@ def revoke(kind: str, *, external: bool = False) -> Callable[[Handler], Handler]
     but later, as after an error. It may run twice for one lease (after a crash), so what is gone already is no error.
     """
     return _mark("revoke", kind, external)
+
+
+def recover(kind: str) -> Callable[[Handler], Handler]:
+    """Declare the method that undoes, or finishes, what a request intended under ``kind`` and has not stored.
+
+    The request failed, or the server died in the middle of it: what was intended may have happened outside the store,
+    or not, or in part. Returning means that it is settled; what the method wrote is committed with that. After an
+    error it is called again, later and later, so that what is settled already is no error.
+    """
+    return _mark("recover", kind, external=False)
 
 
 def _mark(what: str, kind: str, external: bool) -> Callable[[Handler], Handler]:
@@ -66,6 +80,6 @@ def kinds(methods: Mapping[str, Any], owner: str) -> dict[str, LeaseKind]:
             known = found.get(kind, LeaseKind())
             if getattr(known, what):
                 raise TypeError(f"{owner}: {name} and {getattr(known, what)} both {what} leases of kind {kind!r}")
-            names = {"renew": known.renew, "revoke": known.revoke, what: name}
+            names = {"renew": known.renew, "revoke": known.revoke, "recover": known.recover, what: name}
             found[kind] = LeaseKind(**names, external=known.external or external)
     return found

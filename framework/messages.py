@@ -59,6 +59,18 @@ class Request:
     remote_address: str = ""
     peer_certificate: bytes | None = None  # DER, of a TLS client that showed one
 
+    async def intend(self, kind: str, details: Mapping[str, Any]) -> None:
+        """Say what the handler of an ``external`` route is about to make, or change, outside the store.
+
+        It is durable when this returns, and forgotten in the transaction of the request. Should nothing be stored of
+        the request, the ``@recover`` method of ``kind`` is called with it, or else the ``@revoke`` method, with a lease
+        of which ``details`` (what JSON can hold, kept encrypted) are the ``internal``. Raises TypeError where the route
+        is not ``external`` or the engine has neither method, and Unavailable and StoreError.
+
+        Nothing is kept where there is no server, as in an engine's own tests, nor in ``@renew``, ``@revoke`` and
+        ``@recover`` methods, which are called again until they succeed.
+        """
+
 
 @dataclass(slots=True)
 class Lease:
@@ -77,6 +89,17 @@ class Lease:
     internal: Mapping[str, Any] = field(default_factory=dict)
     id: str = ""
     issue_time: float = 0.0  # seconds since the epoch; 0: it is being given
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What a request was about to do outside the store, of which nothing was stored. ``time``: seconds since the
+    epoch, when that was said."""
+
+    kind: str
+    details: Mapping[str, Any]
+    id: str = ""
+    time: float = 0.0
 
 
 @dataclass(slots=True)

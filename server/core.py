@@ -104,6 +104,7 @@ class Core:
                 self._always_open.setdefault(f"sys/{route.template}", set()).add(route.op)
         self._maintenance: asyncio.Task[None] | None = None
         self.tracing: Tracing | None = None
+        self.intents: set[str] = set()  # ids of those whose requests are under way; they may outlive a sealing
         self.stopping = False  # whether answers that have no end are to come to one
         self.under_way: Callable[[], Iterable[UnderWay]] = tuple  # requests; whoever has the listeners knows
         sources.register(self)

@@ -16,6 +16,8 @@ ATTEMPTS = 6
 """Revocations that may fail before a lease is irrevocable: left to an operator."""
 _RETRY_SECONDS = 10
 ERROR_LENGTH = 300
+EXTERNAL_SECONDS = 60.0
+"""After which an engine that waits for another system has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +102,10 @@ def retry_delay(failures: int, luck: float) -> float:
     """Seconds until the next attempt after so many failures: doubling, and spread by a quarter either way so
     that a hundred leases of a database that was away do not all come at once. ``luck``: from [0, 1)."""
     return float(_RETRY_SECONDS * 2 ** (failures - 1) * (0.75 + luck / 2))
+
+
+def reason(error: Exception) -> str:
+    """What an engine's error says of a failed attempt."""
+    if isinstance(error, TimeoutError):
+        return f"no answer within {EXTERNAL_SECONDS:.0f} seconds"
+    return str(error) or type(error).__name__

@@ -25,7 +25,7 @@ from ..storage.store import PrefixView, Transaction
 from . import expiry
 from .expiry import Due
 from .layout import prefix_of
-from .lease import ATTEMPTS, ERROR_LENGTH, LeaseEntry, described, lifetime, retry_delay
+from .lease import ATTEMPTS, ERROR_LENGTH, EXTERNAL_SECONDS, LeaseEntry, described, lifetime, reason, retry_delay
 from .lease_index import PAGE, escape, unescape
 from .mounts import Mount
 from .tokens import TokenEntry, random_id
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _LEASE, _OF_TOKEN, _UNDER_PREFIX = "lease", "leases-of", "leases-under"  # kinds in the expiry index
 _SIDE_BY_SIDE = 8  # revocations at the same time by one request
-_EXTERNAL_SECONDS = 60.0  # after which an engine that waits for another system has failed
 _ONE_USE = "Secret cannot be returned; token had one use left, so leased credentials were immediately revoked."
 
 
@@ -237,14 +236,14 @@ class Leases:
         else:
             try:
                 mount, request = self._request(txn, entry, "revoke")
-                async with asyncio.timeout(_EXTERNAL_SECONDS if self._is_external(entry) else None):
+                async with asyncio.timeout(EXTERNAL_SECONDS if self._is_external(entry) else None):
                     await mount.engine.revoke(request, entry.lease())
             except (Conflict, Sealed, StoreError):
                 raise
             except Exception as error:
                 if not force:
-                    raise RevocationFailed(f"failed to revoke entry: {_reason(error)}") from error
-                _log.warning("lease %s is forgotten, and what it gave may remain: %s", id_, _reason(error))
+                    raise RevocationFailed(f"failed to revoke entry: {reason(error)}") from error
+                _log.warning("lease %s is forgotten, and what it gave may remain: %s", id_, reason(error))
             self._forget(txn, entry)
 
     def _forget(self, txn: Transaction, entry: LeaseEntry) -> None:
@@ -440,12 +439,6 @@ def _token_key(id_: str) -> str:
 
 def _folder(prefix: str) -> str:
     return prefix and prefix.rstrip("/") + "/"
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return f"no answer within {_EXTERNAL_SECONDS:.0f} seconds"
-    return str(error) or type(error).__name__
 
 
 async def _delete(txn: Transaction, key: str) -> None:

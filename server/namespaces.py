@@ -316,6 +316,7 @@ class Namespaces:
             if opened is None:
                 await node.open()
             await node.leases.revoke_prefix("", force=True)
+            await node.intents.forget_mount()
             await node.close()
             self.leases.forget(namespace.prefix)
             while await self.store.run(lambda txn: self._delete_some(txn, namespace)):

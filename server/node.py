@@ -16,6 +16,7 @@ from ..storage.store import PrefixView, Transaction
 from . import plugins
 from .expiry import Expiry
 from .identity import IdentityStore, oidc
+from .intents import Intents
 from .layout import ROOT, Namespace, cubbyholes
 from .leases import Leases
 from .mounts import SINGLETONS, Mount, MountConfig, MountEntry, Router
@@ -81,6 +82,7 @@ class Node:
         enders = {EXPIRY_KIND: self._expire_token, POLICY_KIND: self.policies.expire, **oidc.enders(self)}
         self.expiry = Expiry(self.store, prefix, enders, namespaces.due)
         self.leases = Leases(self)
+        self.intents = Intents(self)
         self.passwords = PasswordPolicies(prefix)
         self.identity = IdentityStore(prefix, self.clock)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -90,7 +92,8 @@ class Node:
         await self.store.run(self.ensure_defaults)
         for entry in await self._entries(self.store):
             await self._restore(entry)
-        self._begin(self._count_leases(), "count leases")
+        await self.intents.resume()
+        self.begin(self._count_leases(), "count leases")
 
     async def close(self) -> None:
         """Stop background work and let the engines go; requests in flight can commit nothing any more."""
@@ -158,7 +161,7 @@ class Node:
 
     async def _restore(self, entry: MountEntry) -> None:
         if entry.tainted:  # a disable that was cut off
-            self._begin(self._finish_purge(entry), f"purge {entry.point}")
+            self.begin(self._finish_purge(entry), f"purge {entry.point}")
             return
         try:
             mount = await self.build(entry)
@@ -230,7 +233,7 @@ class Node:
         self.router.remove(old.point)
         self.router.add(new)
         if new.engine is not old.engine:
-            self._begin(_cleanup(old), f"cleanup {old.point}")
+            self.begin(_cleanup(old), f"cleanup {old.point}")
 
     async def disable(self, view: View, point: str, on_commit: OnCommit) -> Callable[[], asyncio.Task[None]] | None:
         """Take a mount out of service; what is returned starts to delete what it stored. None: there is no mount.
@@ -245,9 +248,10 @@ class Node:
         mount = self.router.get(point)
         view.put(self.namespace.prefix + entry.key, replace(entry, tainted=True).dump())
         on_commit(lambda: self.router.remove(point))
-        return lambda: self._begin(self._purge(entry, mount), f"purge {point}")
+        return lambda: self.begin(self._purge(entry, mount), f"purge {point}")
 
-    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    def begin(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run ``work`` in the background, until the namespace is closed."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -258,6 +262,7 @@ class Node:
         if mount is not None:
             await _cleanup(mount)
         await self.leases.revoke_prefix(entry.point.rstrip("/"), force=True)  # given while it was taken out of service
+        await self.intents.forget_mount(entry)
         await self.clear(self.storage_prefix(entry))
         if entry.table == "auth":
             await self.identity.forget_mount(self.store, entry.accessor)
@@ -342,7 +347,7 @@ class Node:
         """Remove in the background what is left of tokens that are gone; False when that is under way already."""
         if any(task.get_name() == _TIDY for task in self._tasks):
             return False
-        self._begin(self._tidy_tokens(), _TIDY)
+        self.begin(self._tidy_tokens(), _TIDY)
         return True
 
     async def _tidy_tokens(self) -> None:
@@ -383,7 +388,7 @@ class Node:
         """Repair in the background what is wrong with leases; False when that is under way already."""
         if any(task.get_name() == _TIDY_LEASES for task in self._tasks):
             return False
-        self._begin(self._tidy_leases(), _TIDY_LEASES)
+        self.begin(self._tidy_leases(), _TIDY_LEASES)
         return True
 
     async def _tidy_leases(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -30,7 +30,7 @@ from ..framework.metrics import Timing, noted_together
 from ..framework.pathhelp import mount_help, path_help
 from ..framework.routes import Route
 from ..framework.wire import INT
-from ..storage.store import ATTEMPTS, PrefixView, Transaction
+from ..storage.store import PrefixView, Transaction
 from .layout import visits
 from .limiting import admit, admit_lease
 from .logins import attempt, log_in
@@ -63,6 +63,7 @@ class _Call:
     captures: Mapping[str, str]
     limited: TokenEntry | None = None  # its token, after a use was counted
     made: Lease | None = None  # what its engine has made elsewhere, and is to undo should nothing be stored of it
+    intents: list[str] | None = None  # of an external handler: ids of what it said it would do elsewhere
 
 
 class Pipeline:
@@ -112,8 +113,8 @@ class Pipeline:
 
     def _start(self, call: _Call) -> Awaitable[Response]:
         work = self._run(call)
-        if call.route.op in _CHANGES and call.mount.point == "sys/":  # changes the running server, not only the store
-            return to_its_end(work)
+        if call.route.external or (call.route.op in _CHANGES and call.mount.point == "sys/"):
+            return to_its_end(work)  # it changes another system, or the running server, not only the store
         return work
 
     async def _run(self, call: _Call) -> Response:
@@ -125,13 +126,10 @@ class Pipeline:
             hooks.clear()
             return await self._perform(txn, call, txn, hooks)
 
-        attempts = 1 if call.route.external else ATTEMPTS
-        try:
-            response = await self._node.store.run(attempt, attempts)
-        except Exception:
-            if call.made is not None:
-                await self._node.leases.give_back(call.mount, call.made)
-            raise
+        if call.route.external:
+            response = await self._act(call, attempt)
+        else:
+            response = await self._node.store.run(attempt)
         if (span := call.incoming.span) is not None:
             span.committed()
         for hook in hooks:
@@ -142,6 +140,21 @@ class Pipeline:
                 if task is None or task.cancelling():
                     raise
                 raise Sealed from None  # what the hook waited for was cancelled, and not this request
+        return response
+
+    async def _act(self, call: _Call, attempt: Callable[[Transaction], Awaitable[Response]]) -> Response:
+        """Run a handler with an effect elsewhere, once; see to that effect should nothing be stored of it."""
+        call.intents = []
+        failed = True
+        try:
+            response = await self._node.store.run(attempt, 1)
+            failed = False
+        except Exception:
+            if call.made is not None and not call.intents:
+                await self._node.leases.give_back(call.mount, call.made)
+            raise
+        finally:
+            self._node.intents.release(call.intents, failed=failed)
         return response
 
     @contextlib.asynccontextmanager
@@ -186,6 +199,7 @@ class Pipeline:
         if hooks is not None and txn is not None:
             req.after_commit = hooks
             req.on_commit = txn.on_commit
+            req.intents = call.intents
         record = incoming.audit
         if passed := mount.entry.config.passthrough_request_headers:
             req.headers = {

@@ -73,6 +73,10 @@ class CoreRequest(Request):
     acl_path: str = ""
     after_commit: list[AfterCommit] = None  # type: ignore[assignment]  # of requests that write
     on_commit: Callable[[Callable[[], None]], None] = lambda callback: None
+    intents: list[str] | None = None  # ids of what its handler intends, where that reaches outside the store
+
+    async def intend(self, kind: str, details: Mapping[str, Any]) -> None:
+        await self.node.intents.note(self, kind, details)
 
     @property
     def caller(self) -> TokenEntry:

@@ -9,6 +9,7 @@ from .counters import CounterRoutes
 from .explain import ExplainRoutes
 from .health import HealthRoutes
 from .host import HostRoutes
+from .intents import IntentRoutes
 from .internal import InternalRoutes
 from .leases import LeaseRoutes
 from .locked_users import LockedUserRoutes
@@ -35,6 +36,7 @@ class System(
     ExplainRoutes,
     HealthRoutes,
     HostRoutes,
+    IntentRoutes,
     InternalRoutes,
     LoggerRoutes,
     LockedUserRoutes,

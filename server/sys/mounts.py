@@ -210,6 +210,7 @@ class MountRoutes(SystemRoutes):
         if purge is None:
             return
         await req.node.leases.revoke_prefix(point.rstrip("/"))  # while there is an engine that can
+        await req.node.intents.recover_mount(point)
         self.core.quotas.follow(req.root, req.node.namespace.path, point, "", req.on_commit)
 
         async def finish() -> None:

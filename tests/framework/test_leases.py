@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from caveau.framework import Context, Engine, Lease, Request, renew, revoke
+from caveau.framework import Context, Engine, Intent, Lease, Request, recover, renew, revoke
 from caveau.framework.errors import UnsupportedOperation
 from caveau.framework.leases import LeaseKind
 
@@ -23,6 +23,15 @@ class Pair(Engine):
     @revoke("link")
     async def unlink(self, req: Request, lease: Lease) -> None:
         lease.internal["log"].append("unlink")
+
+
+class Recovering(Pair):
+    """One that finishes some of what was cut off, and undoes the rest."""
+
+    @recover("password")
+    @recover("link")
+    async def finish(self, req: Request, intent: Intent) -> None:
+        intent.details["log"].append(f"finish {intent.kind}")
 
 
 REQUEST = Request("revoke", "", None)
@@ -45,6 +54,14 @@ async def test_each_kind_has_its_methods():
     assert (await engine.renew(REQUEST, Lease("file", 5), 10)).ttl == 5  # the core knows what to grant
     with pytest.raises(UnsupportedOperation, match="not renewable"):
         await engine.renew(REQUEST, Lease("none"), 0)
+
+
+async def test_what_was_intended_is_recovered_or_else_revoked():
+    engine, log = Recovering(Context()), []
+    for kind in ("user", "link", "password"):
+        await engine.recover(REQUEST, Intent(kind, {"log": log}))
+    assert log == ["drop", "finish link", "finish password"]
+    assert Recovering.lease_kinds["link"] == LeaseKind("", "unlink", recover="finish")
 
 
 def test_a_subclass_has_the_kinds_of_its_base():

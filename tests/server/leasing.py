@@ -63,6 +63,13 @@ class Users(Engine):
     async def extend(self, req: Request, lease: Lease, increment: int) -> Lease:
         assert self.context.system is not None
         self.renewals.append(self.context.system.lease_ttl(lease, increment))
+        await self.meddle()
+        return lease
+
+    @renew("inner")
+    async def extend_inner(self, req: Request, lease: Lease, increment: int) -> Lease:
+        self.renewals.append(increment)
+        await self.meddle()
         return lease
 
     @revoke("user", external=True)

@@ -241,6 +241,25 @@ async def test_the_path_may_carry_the_id_and_the_body_wins(db):
         await db.call("update", f"sys/leases/renew/{id_}", {"lease_id": "other"})
 
 
+@pytest.mark.parametrize(("path", "runs"), [("db/creds/web", 1), ("db/inner/web", 2)])
+async def test_only_renewals_within_the_store_run_again(db, path, runs):
+    """An engine that tells another system of the new end is not asked twice for one request."""
+    answer = await db.call("read" if "creds" in path else "update", path, {"ttl": 100})
+
+    async def meddle():
+        db.users.meddle = nothing
+        await db.node.leases.renew(answer.lease_id, 7)
+
+    nothing, db.users.meddle = db.users.meddle, meddle
+    renewal = db.call("update", f"sys/leases/renew/{answer.lease_id}", {"increment": 20})
+    if runs == 1:
+        with pytest.raises(Unavailable):
+            await renewal
+    else:
+        assert (await renewal).lease_duration == 20
+    assert db.users.renewals == [20, 7] + [20] * (runs - 1)
+
+
 async def test_what_cannot_be_renewed_says_why(db):
     fixed = await give(db, renewable=False)
     brief = await give(db, ttl=10)
