@@ -150,11 +150,12 @@ class Params:
                     if not aliases or not (key := next((alias for alias in aliases if alias in body), "")):
                         continue
                 if spec.name not in captures:
-                    values[spec.name] = spec.parse(key, body[key])
+                    raw = body[key]
+                    values[spec.name] = raw if spec.plain and type(raw) is str else spec.parse(key, raw)
                     given.add(spec.name)
             if cls.open:
                 values["extra"] = body
-            else:
+            elif not body.keys() <= cls._known or (captures and not captures.keys().isdisjoint(body)):
                 warnings = _complaints(body.keys() - cls._known, captures.keys() & body.keys())
         for name in cls._required:
             if name not in values:

@@ -42,6 +42,8 @@ class Lockout:
 
     def check(self, mount: Mount, name: str) -> None:
         """Raise PermissionDenied while ``name`` is locked out."""
+        if not self._known and not self._unknown:
+            return
         key = mount.entry.accessor, name
         failures = self._known.get(key) or self._unknown.get(key)
         if failures is not None and self._locks(failures, self._rules(mount)):

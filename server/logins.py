@@ -155,4 +155,5 @@ async def auth_wire(req: CoreRequest, entry: TokenEntry, text: str, ttl: int | N
 
 async def identity_policies(req: CoreRequest, entry: TokenEntry) -> tuple[str, ...]:
     """What a token's entity and its groups, which are of the token's namespace, add to its policies."""
-    return await (await req.node.home(entry)).identity.policies_in(req.root, entry.entity_id)
+    node = req.node if entry.namespace == req.node.namespace.token_id else await req.node.home(entry)
+    return await node.identity.policies_in(req.root, entry.entity_id)

@@ -12,7 +12,7 @@ import orjson
 
 from ..framework import Engine
 from ..framework.errors import InvalidRequest
-from ..framework.metrics import Timing
+from ..framework.metrics import Counter, Timing
 
 SINGLETONS = ("sys/", "cubbyhole/", "identity/")
 """Mounts that every namespace has once, and that cannot be moved, unmounted or mounted over."""
@@ -122,6 +122,7 @@ class Mount:
     point: str = ""
     version: str = ""  # of the plugin that runs
     timings: dict[str, Timing] = field(default_factory=dict)  # of its requests, by operation
+    tokens: dict[tuple[str, str], Counter] = field(default_factory=dict)  # it has given, by kind and class of lifetime
 
     def __post_init__(self) -> None:
         self.point = self.entry.point

@@ -1,8 +1,8 @@
 """Tokens: what is kept of them, how they are found, used, renewed and revoked.
 
 A token's text is never stored. Its entry is at ``sys/token/id/<hash>``, the hash keyed with a salt of the
-server; ``accessor/``, ``parent/`` and the expiry index point to it by that hash. A batch token is its own
-entry, encrypted by the barrier, and nothing of it is stored.
+server; ``parent/`` and the expiry index point to it by that hash, which its accessor is made of. A batch token is
+its own entry, encrypted by the barrier, and nothing of it is stored.
 
 The text of a token, its accessor and their hashes end in ``.<id>`` of its namespace, below whose keys all of it
 lies; those of the root namespace have no such end. A namespace that does not exist has no tokens.
@@ -15,9 +15,9 @@ import base64
 import binascii
 import hashlib
 import secrets
-import string
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 from typing import Any, Protocol
 
 import orjson
@@ -29,6 +29,7 @@ from ..framework.memo import Memo
 from ..framework.storage import ReadView, View
 from ..storage.store import Store, Transaction
 from . import expiry
+from .accessors import KEY_SIZE, LETTERS, Accessors
 from .layout import ROOT, Namespace, prefix_of
 from .lease_index import LeaseIndexes
 
@@ -37,8 +38,7 @@ ROOT_POLICY = "root"
 ROOT_PATH = "auth/token/root"
 """Path of root tokens that the server makes itself, when it is initialised and for holders of its key."""
 EXPIRY_KIND = "token"
-_ALPHABET = (string.ascii_letters + string.digits).encode()
-_BASE_62 = bytes(_ALPHABET[byte % 62] for byte in range(256))
+_BASE_62 = bytes(ord(LETTERS[byte % 62]) for byte in range(256))
 _BIASED = bytes(range(248, 256))  # of 256 bytes, 62 letters get four each, and these are left over
 _ID_LENGTH = 24
 _BREATH = 200  # tokens walked between letting other requests run
@@ -56,13 +56,15 @@ def random_id(length: int = _ID_LENGTH) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TokenEntry:
-    """A token, without its text. Times are seconds since the epoch, lifetimes seconds; 0 is none."""
+    """A token, without its text. Times are seconds since the epoch, lifetimes seconds; 0 is none.
+
+    It is stored as the list of its fields but ``key``: new ones come before that, and have defaults.
+    """
 
     accessor: str
     policies: tuple[str, ...]
     path: str
     creation_time: float
-    key: str = ""  # hash of the token's text; empty for a batch token
     parent: str = ""  # hash of the parent; empty for an orphan
     display_name: str = "token"
     meta: Mapping[str, str] = field(default_factory=dict)
@@ -79,6 +81,7 @@ class TokenEntry:
     last_renewal: float = 0.0
     namespace: str = ""  # id; empty for the root namespace
     internal: Mapping[str, Any] = field(default_factory=dict)  # what the auth method that gave it has to know
+    key: str = ""  # hash of the token's text; empty for a batch token
 
     @property
     def is_root(self) -> bool:
@@ -98,21 +101,19 @@ class TokenEntry:
         return max(0, int(self.expire_time - now)) if self.expire_time else 0
 
     def dump(self) -> bytes:
-        return orjson.dumps({name: getattr(self, name) for name in _STORED})
+        return orjson.dumps((self.accessor, *_REST(self)))
 
     @classmethod
     def load(cls, key: str, raw: bytes) -> TokenEntry:
-        values: dict[str, Any] = orjson.loads(raw)
-        values["policies"] = tuple(values["policies"])
-        values["bound_cidrs"] = tuple(values["bound_cidrs"])
-        return cls(key=key, **values)
+        values: list[Any] = [tuple(each) if isinstance(each, list) else each for each in orjson.loads(raw)]
+        return cls(*values, key=key)
 
     def allows_address(self, address: str) -> bool:
         """Whether a request from ``address`` may use the token."""
         return not self.bound_cidrs or address_in(address, self.bound_cidrs)
 
 
-_STORED = tuple(f.name for f in fields(TokenEntry) if f.name != "key")
+_REST = attrgetter(*(f.name for f in fields(TokenEntry)[1:-1]))  # all but the accessor and the key
 
 
 def lease_id(entry: TokenEntry) -> str:
@@ -142,6 +143,7 @@ class TokenStore:
     ) -> None:
         self._root_id = _place(ROOT.prefix, "id")
         self._salt = salt
+        self._accessors = Accessors(salt)
         self._cipher = cipher
         self._clock = clock
         self._namespaces = namespaces
@@ -150,12 +152,13 @@ class TokenStore:
         self.on_revoke: list[Cleanup] = []
 
     def hash(self, text: str) -> str:
-        """The key of a token or accessor: keyed BLAKE2b (RFC 7693), 160 bits, hex; and ``.<id>`` of its namespace."""
-        hashed = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), key=self._salt, digest_size=20).hexdigest()
+        """The key of a token: keyed BLAKE2b (RFC 7693), 128 bits, hex; and ``.<id>`` of its namespace."""
+        given = text.encode("utf-8", "surrogatepass")
+        hashed = hashlib.blake2b(given, key=self._salt, digest_size=KEY_SIZE).hexdigest()
         return f"{hashed}.{id_}" if self._namespaces and (id_ := self.namespace_of(text)) else hashed
 
     def namespace_of(self, text: str) -> str:
-        """Id of the namespace that a token's or accessor's text names; ``""`` for the root one."""
+        """Id of the namespace that a token's text names; ``""`` for the root one."""
         dot = text.rfind(".")
         return text[dot + 1 :] if dot >= _SHORTEST and text[dot + 1 :] in self._namespaces else ""
 
@@ -177,10 +180,11 @@ class TokenStore:
 
     async def by_accessor(self, view: ReadView, accessor: str) -> TokenEntry | None:
         """The live token of this accessor."""
-        raw = await view.get(self._at("accessor", self.hash(accessor)))
-        if raw is None:
+        key = self._accessors.key(accessor)
+        _, dot, namespace = key.partition(".")
+        if not key or (dot and namespace not in self._namespaces):
             return None
-        return self._live(await self.by_key(view, orjson.loads(raw)["key"]))
+        return self._live(await self.by_key(view, key))
 
     def _live(self, entry: TokenEntry | None) -> TokenEntry | None:
         if entry is None or entry.num_uses < 0 or (entry.expire_time and entry.expire_time <= self._clock.time()):
@@ -189,13 +193,7 @@ class TokenStore:
 
     async def accessors(self, view: ReadView, namespace: Namespace) -> list[str]:
         """Accessors of every stored token of a namespace."""
-        found = []
-        folder = _place(namespace.prefix, "accessor")
-        for name in await view.list(folder):
-            raw = await view.get(folder + name)
-            if raw is not None:
-                found.append(orjson.loads(raw)["accessor"])
-        return found
+        return [self._accessors.of(key) for key in await view.list(_place(namespace.prefix, "id"))]
 
     async def create(self, view: View, entry: TokenEntry, text: str = "") -> tuple[TokenEntry, str]:
         """Store a new token and give its text: ``text`` if given, else a random one.
@@ -206,20 +204,21 @@ class TokenStore:
         end = f".{entry.namespace}" if entry.namespace else ""
         if entry.type == "batch":
             return entry, self._seal_batch(entry) + end
+        random = not text
         text = text or SERVICE_PREFIX + random_id() + end
         key = self.hash(text)
-        if await view.get(self._at("id", key)) is not None:
+        prefix = prefix_of(key)
+        place = _place(prefix, "id") + key
+        if not random and await view.get(place) is not None:
             raise InvalidRequest("cannot create a token with a duplicate ID")
-        entry = replace(entry, key=key, accessor=entry.accessor or random_id() + end)
-        self._put(view, entry)
-        pointer = orjson.dumps({"accessor": entry.accessor, "key": key})
-        view.put(self._at("accessor", self.hash(entry.accessor)), pointer, new=True)
+        entry = TokenEntry(self._accessors.of(key), *_REST(entry), key=key)
+        view.put(place, entry.dump(), new=True)
         if entry.parent:
             view.put(f"{self._at('parent', entry.parent)}/{key}", b"", new=True)
         if entry.expire_time:
-            expiry.add(view, prefix_of(key), entry.expire_time, EXPIRY_KIND, key)
+            expiry.add(view, prefix, entry.expire_time, EXPIRY_KIND, key)
         if id_ := lease_id(entry):
-            self._leases.of(prefix_of(key)).add(view, id_)
+            self._leases.of(prefix).add(view, id_)
         return entry, text
 
     def _put(self, view: View, entry: TokenEntry) -> None:
@@ -282,7 +281,6 @@ class TokenStore:
 
     def _remove(self, view: View, entry: TokenEntry) -> None:
         view.delete(self._at("id", entry.key))
-        view.delete(self._at("accessor", self.hash(entry.accessor)))
         if entry.parent:
             view.delete(f"{self._at('parent', entry.parent)}/{entry.key}")
         if entry.expire_time:
@@ -299,11 +297,7 @@ class TokenStore:
     async def tidy(self, store: Store, namespace: Namespace) -> int:
         """Remove a namespace's pointers to tokens that are gone, each in a transaction of its own; how many."""
         removed = 0
-        accessors, parents = _place(namespace.prefix, "accessor"), _place(namespace.prefix, "parent")
-        for name in await store.list(accessors):
-            raw = await store.get(accessors + name)
-            if raw is not None:
-                removed += await self._forget(store, accessors + name, orjson.loads(raw)["key"])
+        parents = _place(namespace.prefix, "parent")
         for folder in await store.list(parents):
             for child in await store.list(parents + folder):
                 removed += await self._forget(store, parents + folder + child, child)

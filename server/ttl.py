@@ -15,7 +15,10 @@ class Lifetime:
 
 def effective_max(system_max: int, *limits: int) -> int:
     """The tightest of the limits that are set, never over the system's (0: no limit of its own)."""
-    return min([system_max, *(limit for limit in limits if limit > 0)])
+    for limit in limits:
+        if 0 < limit < system_max:
+            system_max = limit
+    return system_max
 
 
 def grant(

@@ -39,6 +39,7 @@ from .records import Alias, Entity, Group
 _REMEMBERED = 2000  # profiles, each with what a token's ACL takes
 _BREATH = 200  # entries read between letting other requests run
 _STEP = 100  # aliases removed in one transaction
+_UNKNOWN: tuple[None, list[tuple[str, bytes | None]]] = (None, [])
 T = TypeVar("T", Entity, Group)
 
 
@@ -84,7 +85,13 @@ class IdentityStore:
                     break
             else:
                 return known[0]
-        profile, stored = await self._resolve(store, entity_id)
+        return await self._learn(store, entity_id)
+
+    async def _learn(self, view: ReadView, entity_id: str) -> Profile | None:
+        """An entity's profile, remembered. What is read in a transaction may come to nothing: it is used only where
+        the entries that it was made of are found again."""
+        known = self._profiles.get(entity_id)
+        profile, stored = await self._resolve(view, entity_id)
         if profile is None:
             self._profiles.pop(entity_id, None)
             return None
@@ -135,7 +142,15 @@ class IdentityStore:
 
     async def policies_in(self, view: ReadView, entity_id: str) -> tuple[str, ...]:
         """Like ``policies``, as a transaction sees it."""
-        profile, _ = await self._resolve(view, entity_id) if entity_id else (None, [])
+        if not entity_id:
+            return ()
+        profile: Profile | None
+        profile, stored = self._profiles.get(entity_id, _UNKNOWN)
+        for key, raw in stored:
+            if await view.get(key) is not raw:
+                profile = None
+                break
+        profile = profile or await self._learn(view, entity_id)
         return () if profile is None else profile.policies
 
     async def login(
@@ -151,18 +166,18 @@ class IdentityStore:
         Keeps the alias's metadata and, unless ``group_aliases`` is None, the external groups of the mount as they
         are told. Writes nothing when nothing changed. Raises PermissionDenied when the entity is disabled.
         """
-        meta = dict(alias_meta or {})
-        entity = await self.by_alias(txn, mount.accessor, alias_name)
+        meta = alias_meta or {}
+        entity = await self._follow(txn, f"{self._alias_name}{mount.accessor}/{name_key(alias_name)}")
         now = self._clock.time()
         if entity is None:
-            alias = Alias(new_id(), alias_name, mount.accessor, now, now, meta)
+            alias = Alias(new_id(), alias_name, mount.accessor, now, now, dict(meta))
             entity = Entity(new_id(), random_name("entity"), now, now)
             self.save(txn, entity)
             self.attach(txn, entity, alias)
         elif entity.disabled:
             raise PermissionDenied
         elif (known := entity.alias_on(mount.accessor)) is not None and known.metadata != meta:
-            self.save(txn, entity.holding(replace(known, metadata=meta, last_update_time=now)))
+            self.save(txn, entity.holding(replace(known, metadata=dict(meta), last_update_time=now)))
         if group_aliases is not None:
             await self.refresh_groups(txn, mount, entity.id, group_aliases)
         return entity.id
@@ -199,7 +214,11 @@ class IdentityStore:
 
     async def _follow(self, view: ReadView, pointer: str) -> Entity | None:
         raw = await view.get(pointer)
-        return None if raw is None else await self.entity(view, raw.decode())
+        if raw is None:
+            return None
+        id_ = raw.decode()
+        raw = await view.get(self._entity + id_)
+        return None if raw is None else self._entities(id_, raw)
 
     async def entities(self, view: ReadView) -> AsyncIterator[Entity]:
         """Every entity, in the order of their ids."""

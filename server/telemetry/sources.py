@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import collections
+import math
+from bisect import bisect_left
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
-from ...framework.metrics import Value, value
+from ...framework.metrics import Counter, Value, value
 from ..limiting import leases_of
 from . import runtime
 
@@ -64,29 +67,38 @@ def register(core: Core) -> None:
 
 def token_created(req: CoreRequest, entry: TokenEntry) -> None:
     """Count a token, once the request that makes it is committed."""
-    labels = {
-        "auth_method": req.mount.entry.type,
-        "cluster": req.node.core.cluster["cluster_name"],
-        "creation_ttl": _bucket(entry.creation_ttl),
-        "mount_point": req.mount.point,
-        "namespace": req.node.namespace.path or "root",
-        "token_type": entry.type,
-    }
-    req.on_commit(lambda: req.node.core.metrics.count("token.creation", 1, **labels))
+    bucket, made = _bucket(entry.creation_ttl), req.mount.tokens
+    counter = made.get((entry.type, bucket))
+    if counter is None:
+        counter = made[entry.type, bucket] = req.node.core.metrics.counter(
+            "token.creation",
+            auth_method=req.mount.entry.type,
+            cluster=req.node.core.cluster["cluster_name"],
+            creation_ttl=bucket,
+            mount_point=req.mount.point,
+            namespace=req.node.namespace.path or "root",
+            token_type=entry.type,
+        )
+    req.after_commit.append(partial(_count, counter))
 
 
-_BUCKETS = ((60, "1m"), (600, "10m"), (1200, "20m"), (3600, "1h"), (7200, "2h"), (86400, "1d"), (172800, "2d"),
-            (604800, "7d"), (2592000, "30d"))  # fmt: skip
+async def _count(counter: Counter) -> None:
+    counter.add()
+
+
+_BUCKETS = {60: "1m", 600: "10m", 1200: "20m", 3600: "1h", 7200: "2h", 86400: "1d", 172800: "2d", 604800: "7d",
+            2592000: "30d", math.inf: "+Inf"}  # fmt: skip
+_LIMITS, _NAMES = tuple(_BUCKETS), tuple(_BUCKETS.values())
 
 
 def _bucket(ttl: int) -> str:
     """The class of a lifetime, as Vault names them; 0 is none."""
-    return next((name for most, name in _BUCKETS if 0 < ttl <= most), "+Inf")
+    return _NAMES[bisect_left(_LIMITS, ttl or math.inf)]
 
 
 def _mount_tables(node: Node, cluster: str) -> Iterator[Value]:
-    entries: Counter[tuple[str, bool]] = Counter()
-    sizes: Counter[tuple[str, bool]] = Counter()
+    entries = collections.Counter[tuple[str, bool]]()
+    sizes = collections.Counter[tuple[str, bool]]()
     for mount in node.router:
         row = mount.entry.table, mount.entry.local
         entries[row] += 1

@@ -36,7 +36,7 @@ _NOISE = (
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)"), "<time>"),
     (re.compile(r"\b([a-z][a-z0-9-]*(?:_[a-z]+)?)_[0-9a-f]{8}\b"), r"\1_<hex>"),
     (re.compile(r"\bvault-cluster-[0-9a-f]{8}\b"), "<cluster>"),
-    (re.compile(r"\bh(?:[0-9a-f]{64}|[0-9a-f]{40})(?:\.[A-Za-z0-9]{6})?\b"), "<token lease>"),
+    (re.compile(r"\bh(?:[0-9a-f]{64}|[0-9a-f]{32})(?:\.[A-Za-z0-9]{6})?\b"), "<token lease>"),
     (re.compile(r"\b[0-9a-f]{64,}\b"), "<hex>"),
     (re.compile(r"\b127\.0\.0\.1:\d+"), "<address>"),
     (re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{43}="), "<base64>"),

@@ -177,7 +177,7 @@ async def test_tokens_end_in_namespaces_that_nobody_uses(nested):
     await nested.unseal()
     nested.clock.advance(11)
     await nested.core.namespaces.reap()
-    assert len(await nested.keys_stored()) == before - 3 - 2  # token, accessor, parent's pointer, lease, its end
+    assert len(await nested.keys_stored()) == before - 2 - 2  # token, parent's pointer, lease, its end
 
 
 async def test_cubbyholes_are_of_one_namespace_and_end_with_their_token_everywhere(nested):
