@@ -105,8 +105,9 @@ class TokenEntry:
 
     @classmethod
     def load(cls, key: str, raw: bytes) -> TokenEntry:
-        values: list[Any] = [tuple(each) if isinstance(each, list) else each for each in orjson.loads(raw)]
-        return cls(*values, key=key)
+        stored: list[Any] = orjson.loads(raw)
+        values: list[Any] = [*(tuple(each) if isinstance(each, list) else each for each in stored), key]
+        return cls(*values)
 
     def allows_address(self, address: str) -> bool:
         """Whether a request from ``address`` may use the token."""
@@ -211,8 +212,9 @@ class TokenStore:
         place = _place(prefix, "id") + key
         if not random and await view.get(place) is not None:
             raise InvalidRequest("cannot create a token with a duplicate ID")
-        entry = TokenEntry(self._accessors.of(key), *_REST(entry), key=key)
-        view.put(place, entry.dump(), new=True)
+        values: tuple[Any, ...] = (self._accessors.of(key), *_REST(entry), key)
+        entry = TokenEntry(*values)
+        view.put(place, orjson.dumps(values[:-1]), new=True)
         if entry.parent:
             view.put(f"{self._at('parent', entry.parent)}/{key}", b"", new=True)
         if entry.expire_time:
