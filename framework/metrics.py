@@ -112,10 +112,13 @@ class Timing:
         self._low, self._high = math.inf, -math.inf
         self._start = (0, 0.0)  # count and total when the interval began
 
-    def observe(self, value: float) -> None:
-        """Seconds, for a duration."""
+    def observe(self, value: float, times: int = 1) -> None:
+        """``times`` the same; seconds, for a duration."""
         buffer = self._buffer
-        buffer.append(value)
+        if times == 1:
+            buffer.append(value)
+        else:
+            buffer += [value] * times
         if len(buffer) >= _CHUNK:
             self.fold()
 

@@ -61,6 +61,10 @@ class Spec:
     def keys(self) -> tuple[str, ...]:
         return (self.key, *self.field.aliases)
 
+    def better(self, key: str, body: Mapping[str, Any]) -> bool:
+        """Whether a body that has it as ``key`` also has it by a name that goes before that one."""
+        return any(name in body for name in self.keys[: self.keys.index(key)])
+
     def parse(self, key: str, raw: Any) -> Any:
         try:
             value = self.wire.zero() if raw is None else self.wire.parse(raw)
@@ -85,7 +89,7 @@ class Params:
 
     open: ClassVar[bool] = False
     specs: ClassVar[dict[str, Spec]] = {}
-    _known: ClassVar[frozenset[str]] = frozenset()
+    _known: ClassVar[dict[str, Spec]] = {}  # by all that clients may call them
     _defaults: ClassVar[dict[str, Any]] = {}
     _factories: ClassVar[tuple[tuple[str, Callable[[], Any]], ...]] = ()
     _required: ClassVar[tuple[str, ...]] = ()
@@ -120,7 +124,7 @@ class Params:
             plain = wire is STRING and not meta[0].choices
             cls.specs[f.name] = Spec(f.name, f.name.rstrip("_"), meta[0], wire, f.default, factory, plain)
         specs = cls.specs.values()
-        cls._known = frozenset(key for s in specs for key in s.keys)
+        cls._known = {key: s for s in specs for key in s.keys}
         cls._defaults = {s.name: s.default for s in specs if s.default is not dataclasses.MISSING}
         cls._factories = tuple((s.name, s.factory) for s in specs if s.factory)
         cls._required = tuple(s.name for s in specs if s.required)
@@ -143,20 +147,21 @@ class Params:
         given: Iterable[str] = captures
         if body:
             given = set(captures)
-            for spec in cls.specs.values():
-                key = spec.key
-                if key not in body:
-                    aliases = spec.field.aliases
-                    if not aliases or not (key := next((alias for alias in aliases if alias in body), "")):
-                        continue
-                if spec.name not in captures:
-                    raw = body[key]
-                    values[spec.name] = raw if spec.plain and type(raw) is str else spec.parse(key, raw)
-                    given.add(spec.name)
+            ignored, replaced = [], []
+            for key, raw in body.items():
+                known = cls._known.get(key)
+                if known is None:
+                    ignored.append(key)
+                elif known.name in captures:
+                    if key in captures:
+                        replaced.append(key)
+                elif key == known.key or not known.better(key, body):
+                    values[known.name] = raw if known.plain and type(raw) is str else known.parse(key, raw)
+                    given.add(known.name)
             if cls.open:
                 values["extra"] = body
-            elif not body.keys() <= cls._known or (captures and not captures.keys().isdisjoint(body)):
-                warnings = _complaints(body.keys() - cls._known, captures.keys() & body.keys())
+            elif ignored or replaced:
+                warnings = _complaints(ignored, replaced)
         for name in cls._required:
             if name not in values:
                 raise InvalidRequest(f"missing {cls.specs[name].key}")
@@ -164,7 +169,7 @@ class Params:
         return self, warnings
 
 
-def _complaints(ignored: typing.AbstractSet[str], replaced: typing.AbstractSet[str]) -> list[str]:
+def _complaints(ignored: list[str], replaced: list[str]) -> list[str]:
     warnings = []
     if ignored:
         warnings.append(f"Endpoint ignored these unrecognized parameters: {_brackets(ignored)}")
@@ -176,7 +181,7 @@ def _complaints(ignored: typing.AbstractSet[str], replaced: typing.AbstractSet[s
     return warnings
 
 
-def _brackets(names: typing.AbstractSet[str]) -> str:
+def _brackets(names: Iterable[str]) -> str:
     return f"[{' '.join(sorted(names))}]"
 
 

@@ -51,7 +51,7 @@ class TokenParams(Params):
         for name in cls.old_names:
             spec = cls.specs[f"token_{name}"]
             cls.specs[spec.name] = replace(spec, field=replace(spec.field, aliases=(name,)))
-        cls._known |= frozenset(cls.old_names)
+            cls._known[spec.name] = cls._known[name] = cls.specs[spec.name]
 
 
 @dataclass(frozen=True, slots=True)

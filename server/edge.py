@@ -7,11 +7,10 @@ import base64
 import html
 import logging
 import math
-import os
 import posixpath
 import re
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ from ..framework.errors import (
     UnsupportedOperation,
 )
 from ..framework.jsonlimits import LimitExceeded, Limits, Reader
+from ..framework.randomness import pieces
 from ..framework.wire import parse_bool, parse_duration
 from .answer import Answer, Stream, errors
 from .cors import METHODS
@@ -288,14 +288,7 @@ def _too_long(seconds: float) -> Answer:
     return answer
 
 
-def _random_ids() -> Iterator[bytes]:
-    """16 random bytes at a time, of one system call in 256."""
-    while True:
-        pool = os.urandom(16 * 256)
-        yield from (pool[at : at + 16] for at in range(0, len(pool), 16))
-
-
-_RANDOM = _random_ids()
+_RANDOM = pieces(16)
 
 
 def new_request_id() -> str:

@@ -121,15 +121,10 @@ class Pipeline:
         if not call.route.writes and not call.incoming.wrap_ttl:
             return await self._perform(self._node.store, call)
         hooks: list[AfterCommit] = []
-
-        async def attempt(txn: Transaction) -> Response:
-            hooks.clear()
-            return await self._perform(txn, call, txn, hooks)
-
         if call.route.external:
-            response = await self._act(call, attempt)
+            response = await self._act(call, hooks)
         else:
-            response = await self._node.store.run(attempt)
+            response = await self._node.store.run(self._attempt, ATTEMPTS, call, hooks)
         if (span := call.incoming.span) is not None:
             span.committed()
         for hook in hooks:
@@ -142,12 +137,12 @@ class Pipeline:
                 raise Sealed from None  # what the hook waited for was cancelled, and not this request
         return response
 
-    async def _act(self, call: _Call, attempt: Callable[[Transaction], Awaitable[Response]]) -> Response:
+    async def _act(self, call: _Call, hooks: list[AfterCommit]) -> Response:
         """Run a handler with an effect elsewhere, once; see to that effect should nothing be stored of it."""
         call.intents = []
         failed = True
         try:
-            response = await self._node.store.run(attempt, 1)
+            response = await self._node.store.run(self._attempt, 1, call, hooks)
             failed = False
         except Exception:
             if call.made is not None and not call.intents:
@@ -156,6 +151,10 @@ class Pipeline:
         finally:
             self._node.intents.release(call.intents, failed=failed)
         return response
+
+    def _attempt(self, txn: Transaction, call: _Call, hooks: list[AfterCommit]) -> Awaitable[Response]:
+        hooks.clear()
+        return self._perform(txn, call, txn, hooks)
 
     @contextlib.asynccontextmanager
     async def _one_use(self, incoming: Incoming) -> AsyncIterator[TokenEntry]:

@@ -31,6 +31,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ..framework.errors import Sealed, StoreError
+from ..framework.randomness import pieces
 from ..framework.storage import Batch, Physical
 from .keyring import Keyring, RotationConfig
 
@@ -83,6 +84,7 @@ class Barrier:
     def __init__(self, physical: Physical, random_bytes: Callable[[int], bytes] = os.urandom) -> None:
         self.physical = physical
         self._random_bytes = random_bytes
+        self._nonces = pieces(_NONCE_SIZE, random_bytes)
         self._keyring: Keyring | None = None
         self._aeads: dict[bytes, AESGCM] = {}  # by the header of the entries they open
         self._active: AESGCM | None = None
@@ -113,7 +115,8 @@ class Barrier:
         if active is None:
             raise Sealed
         self._encryptions += 1
-        return encrypt_entry(active, self._active_header, key, plaintext, self._random_bytes(_NONCE_SIZE))
+        header, nonce = self._active_header, next(self._nonces)
+        return header + nonce + active.encrypt(nonce, plaintext, header + key.encode())  # encrypt_entry, in place
 
     def decrypt(self, key: str, entry: bytes) -> bytes:
         """What was encrypted for ``key``; raises CorruptEntry if ``entry`` is not that."""
@@ -228,7 +231,7 @@ class Barrier:
             self._install(keyring)
 
     def _entry(self, term: int, term_key: bytes, key: str, plaintext: bytes) -> bytes:
-        return encrypt_entry(AESGCM(term_key), _header(term), key, plaintext, self._random_bytes(_NONCE_SIZE))
+        return encrypt_entry(AESGCM(term_key), _header(term), key, plaintext, next(self._nonces))
 
     def _install(self, keyring: Keyring) -> None:
         counted = keyring.active_term.encryptions

@@ -54,6 +54,25 @@ class Cache:
         self.writes += 1
         self._entries[key] = [value, used, cost]
         self.size += cost
+        if self.size > self._capacity:
+            self._evict()
+
+    def renew(self, key: str, value: bytes) -> None:
+        """Replace the value of ``key`` if there is one."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return
+        grown = len(value) - len(entry[0] or b"")
+        entry[0] = value
+        entry[2] += grown
+        self.size += grown
+        self.writes += 1
+        if entry[2] > self._capacity >> 3:
+            self.discard(key)
+        elif self.size > self._capacity:
+            self._evict()
+
+    def _evict(self) -> None:
         chances = _CHANCES
         while self.size > self._capacity:
             oldest, entry = self._entries.popitem(last=False)

@@ -22,6 +22,12 @@ class Flight:
     error: BaseException | None = None
     began: float = field(default_factory=perf_counter)
 
+    def landing(self) -> asyncio.Future[None]:
+        """Done once it is settled; for it alone who asks."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiters.append(waiter)
+        return waiter
+
     def settle(self, error: BaseException | None) -> None:
         """Tell those who wait for it."""
         self.settled, self.error = True, error

@@ -49,6 +49,9 @@ class History:
         """How many keys it remembers."""
         return len(self._last)
 
+    def __bool__(self) -> bool:
+        return bool(self._changes)
+
     def __contains__(self, key: str) -> bool:
         return key in self._last
 

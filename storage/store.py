@@ -21,7 +21,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from time import perf_counter
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 from ..framework.errors import Conflict, ReadOnlyStorage, Sealed, StoreError, Unavailable
 from ..framework.metrics import Metrics
@@ -35,6 +35,7 @@ from .transaction import Names, Transaction, check
 __all__ = ["ATTEMPTS", "Cipher", "PrefixView", "Store", "Transaction"]
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 ATTEMPTS = 50
 """How often ``Store.run`` runs a transaction that keeps conflicting."""
@@ -82,7 +83,7 @@ class Store:
             entry = self._pending.get(key)
             if entry is not None:
                 if entry.old is MISSING:
-                    await self._settled(entry.flight)
+                    await entry.flight.landing()
                     continue
                 old: bytes | None = entry.old
                 return old
@@ -131,7 +132,7 @@ class Store:
             pending = {k: e for k, e in self._pending.items() if k.startswith(prefix)}
             unknown = next((e for e in pending.values() if e.old is MISSING), None) if txn is None else None
             if unknown is not None:
-                await self._settled(unknown.flight)
+                await unknown.flight.landing()
                 continue
             scan = Scan(prefix, {k: e.old is not None for k, e in pending.items()})
             own = {} if txn is None else {k: v for k, v in txn._writes.items() if k.startswith(prefix)}
@@ -181,10 +182,13 @@ class Store:
     def end(self, txn: Transaction) -> None:
         """Forget ``txn``; nothing of it is stored unless it was committed. May be called twice."""
         self._active.pop(txn, None)
-        self._history.trim(next((old._start for old in self._active), None))
+        if self._history:
+            self._history.trim(next((old._start for old in self._active), None))
 
-    async def run(self, handler: Callable[[Transaction], Awaitable[T]], attempts: int = ATTEMPTS) -> T:
-        """Run ``handler`` in a transaction and commit it; again with a fresh one after a Conflict.
+    async def run(
+        self, handler: Callable[[Transaction, *Ts], Awaitable[T]], attempts: int = ATTEMPTS, *args: *Ts
+    ) -> T:
+        """Run ``handler(txn, *args)`` in a transaction and commit it; again with a fresh one after a Conflict.
 
         An error of the handler stores nothing, and is raised once what the handler had read is
         durable. Raises Unavailable after ``attempts`` conflicts in a row.
@@ -193,7 +197,7 @@ class Store:
             txn = self.begin()
             try:
                 try:
-                    result = await handler(txn)
+                    result = await handler(txn, *args)
                 except Conflict:
                     raise
                 except Exception:
@@ -226,7 +230,8 @@ class Store:
             await self._confirm(txn)
             return
         try:
-            self._settle()
+            if self._flights and self._flights[0].done.done():
+                self._settle()
             # From here to the physical store's commit() nothing may suspend.
             if self._closed:
                 raise Sealed
@@ -235,7 +240,10 @@ class Store:
             flight = self._launch(txn)
         finally:
             self.end(txn)
-        await self._wait(flight)
+        if not flight.settled:
+            await flight.landing()
+        if flight.error is not None:
+            raise _failure(flight.error)
 
     def close(self) -> None:
         """Refuse what is committed from now on: raises Sealed. Another Store may soon work on the same physical
@@ -271,9 +279,10 @@ class Store:
             done.set_result(None)
         self._sequence += 1
         flight = Flight(self._sequence, writes, txn._callbacks, done)
+        pending, scans, loads = self._pending, self._scans, self._loads
         members = []
         for key, value in writes.items():
-            entry = self._pending.get(key)
+            entry = pending.get(key)
             if entry is not None:
                 before = entry.new
                 entry.new, entry.flight = value, flight
@@ -281,14 +290,14 @@ class Store:
                 before = txn._reads.get(key, MISSING)
                 if before is MISSING:
                     before = self.cache.get(key)
-                self._pending[key] = Pending(before, value, flight)
-                for scan in self._scans:
+                pending[key] = Pending(before, value, flight)
+                for scan in scans:
                     if key.startswith(scan.prefix):
                         scan.stale = scan.stale or before is MISSING
                         scan.present.setdefault(key, before is not None)
             if before is MISSING or (before is None) != (value is None):
                 members.append(key)
-            if self._loads:
+            if loads:
                 self._spoil(key)
         self._active.pop(txn)
         self._record(writes, members)
@@ -306,6 +315,7 @@ class Store:
 
     def _settle(self) -> None:
         """Make visible what has become durable, in commit order, up to the first still in flight."""
+        pending, cache, scans = self._pending, self.cache, self._scans
         while self._flights and self._flights[0].done.done():
             flight = self._flights[0]
             error = _error(flight.done)
@@ -313,21 +323,25 @@ class Store:
                 self._abort(error)
                 return
             self._flights.popleft()
-            took = perf_counter() - flight.began
+            deleted = 0
             for key, value in flight.writes.items():
-                (self._deletes if value is None else self._puts).observe(took)
-                entry = self._pending[key]
+                entry = pending[key]
                 if entry.flight is flight:
-                    del self._pending[key]
+                    del pending[key]
                 else:
                     entry.old = value
                 if value is None:
-                    self.cache.discard(key)  # few ask for what was deleted, and many things are
-                elif key in self.cache:  # what nobody has asked for yet may wait until somebody does
-                    self.cache.put(key, value)
-                for scan in self._scans:
+                    deleted += 1
+                    cache.discard(key)  # few ask for what was deleted, and many things are
+                else:
+                    cache.renew(key, value)  # what nobody has asked for yet may wait until somebody does
+                for scan in scans:
                     if key.startswith(scan.prefix):
                         scan.present[key] = value is not None
+            took = perf_counter() - flight.began
+            self._puts.observe(took, len(flight.writes) - deleted)
+            if deleted:
+                self._deletes.observe(took, deleted)
             for callback in flight.callbacks:
                 try:
                     callback()
@@ -354,23 +368,14 @@ class Store:
             flight.settle(error)
 
     async def _confirm(self, txn: Transaction) -> None:
+        """Return once what ``txn`` has read is durable; raises Conflict should it turn out not to be stored."""
         flight = txn._depends
-        if flight is not None:
-            try:
-                await self._wait(flight)
-            except StoreError as error:
-                raise Conflict("what this request has read was never stored") from error
-
-    async def _settled(self, flight: Flight) -> None:
+        if flight is None:
+            return
         if not flight.settled:
-            waiter = asyncio.get_running_loop().create_future()
-            flight.waiters.append(waiter)
-            await waiter
-
-    async def _wait(self, flight: Flight) -> None:
-        await self._settled(flight)
+            await flight.landing()
         if flight.error is not None:
-            raise StoreError(str(flight.error)) from flight.error
+            raise Conflict("what this request has read was never stored") from flight.error
 
     def _spoil(self, key: str) -> None:
         load = self._loads.pop(key, None)
@@ -382,7 +387,9 @@ class Store:
     def _valid(self, txn: Transaction) -> bool:
         """Whether all that ``txn`` has read holds in the present state."""
         history, start = self._history, txn._start
-        return not history.changed(txn._reads, start) and not history.touched(txn._windows, start)
+        return start == self._sequence or not (
+            history.changed(txn._reads, start) or history.touched(txn._windows, start)
+        )
 
     def _extend(self, txn: Transaction) -> None:
         """Move ``txn`` on to the present; raises Conflict if what it has read does not hold there."""
@@ -419,6 +426,13 @@ class PrefixView:
 
     def delete(self, key: str) -> None:
         self._view.delete(self._prefix + key)
+
+
+def _failure(error: BaseException) -> StoreError:
+    """Of a flight, for one of those who wait for it."""
+    failure = StoreError(str(error))
+    failure.__cause__ = error
+    return failure
 
 
 def _error(done: asyncio.Future[None]) -> BaseException | None:

@@ -51,7 +51,7 @@ class Transaction:
             else:
                 value = entry.new
                 self._rests_on(entry.flight)
-            if store._history.last(key) <= self._start:
+            if store._sequence == self._start or store._history.last(key) <= self._start:
                 self._reads[key] = value
                 seen: bytes | None = value
                 return seen

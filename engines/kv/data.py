@@ -138,9 +138,9 @@ class DataRoutes(Secrets):
         versions = dict(secret.versions)
         if number > kept:
             oldest = max(oldest, number - kept + 1)
-            for pruned in [n for n in versions if int(n) < oldest]:
-                del versions[pruned]
-                storage.delete(version_key(path, int(pruned)))
+            for pruned in range(secret.oldest_version, oldest):
+                if versions.pop(str(pruned), None) is not None:
+                    storage.delete(version_key(path, pruned))
         deletion = rfc3339(now + lifetime) if lifetime else ""
         versions[str(number)] = Version(created_time=created, deletion_time=deletion, destroyed=False)
         written = secret.changed(updated_time=created, current_version=number, oldest_version=oldest, versions=versions)
