@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING
 from ..framework.errors import InvalidRequest
 from . import logs
 from .edge import Edge, new_request_id
-from .forwarded import client_address, peer_address
+from .forwarded import client_address
 from .log_levels import LEVELS
 from .verbs import VERBS
 
 if TYPE_CHECKING:
-    from aiohttp.web_request import BaseRequest
-
     from .answer import Answer
     from .config import ListenerConfig, ServerConfig
     from .connection import Handler
+    from .http_request import HttpRequest
 
 _log = logging.getLogger(__name__)
 _LONGEST_PATH = 1024
@@ -36,7 +35,7 @@ def handler(edge: Edge, listener: ListenerConfig, config: ServerConfig) -> Handl
 
 
 def _naming(inner: Handler, host: str) -> Handler:
-    async def handle(request: BaseRequest) -> Answer:
+    async def handle(request: HttpRequest) -> Answer:
         answer = await inner(request)
         answer.headers["X-Vault-Hostname"] = host
         return answer
@@ -45,7 +44,7 @@ def _naming(inner: Handler, host: str) -> Handler:
 
 
 def _logging(edge: Edge, listener: ListenerConfig, level: int) -> Handler:
-    async def handle(request: BaseRequest) -> Answer:
+    async def handle(request: HttpRequest) -> Answer:
         request_id = new_request_id()
         began = time.perf_counter()
         answer = await edge.handle(request, request_id)
@@ -64,8 +63,8 @@ def _logging(edge: Edge, listener: ListenerConfig, level: int) -> Handler:
     return handle
 
 
-def _client(request: BaseRequest, listener: ListenerConfig) -> str:
+def _client(request: HttpRequest, listener: ListenerConfig) -> str:
     try:
         return client_address(request, listener)
     except InvalidRequest:  # it was refused for that
-        return peer_address(request)
+        return request.protocol.client

@@ -12,11 +12,14 @@ import contextlib
 import re
 from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import orjson
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http_writer import HttpVersion10
-from aiohttp.web_request import BaseRequest
+
+if TYPE_CHECKING:
+    from .http_request import HttpRequest
 
 HSTS = "max-age=31536000; includeSubDomains"
 
@@ -50,13 +53,13 @@ class Answer:
         self.body = body
         self.headers: dict[str, str] = dict(headers) if headers else {}
         self.keep_alive: bool | None = None
-        self._request: BaseRequest
+        self._request: HttpRequest
 
     def force_close(self) -> None:
         """Close the connection after this answer."""
         self.keep_alive = False
 
-    async def prepare(self, request: BaseRequest) -> None:
+    async def prepare(self, request: HttpRequest) -> None:
         """Called by the connection before ``write_eof``."""
         self._request = request
         if self.keep_alive is None:
@@ -72,14 +75,14 @@ class Answer:
         text = self._head(length)
         if request.method != "HEAD" and status not in _BODILESS:
             text += self.body
-        outbox: Outbox = request.protocol.outbox  # type: ignore[attr-defined]  # it is a Connection
+        outbox = request.protocol.outbox
         if self.keep_alive and len(text) <= _SMALL:
             outbox.post(transport, text)
             return
         outbox.flush()  # a pipelined answer before this one goes first
         transport.write(text)
         if request.protocol._paused:  # the client takes its answers slowly
-            await request.writer.drain()
+            await request.protocol._drain_helper()
 
     def _head(self, framing: str) -> bytes:
         """Status line and headers; ``framing``: the header lines that say where the body ends."""
@@ -92,7 +95,7 @@ class Answer:
         elif request.version == HttpVersion10:
             head += "Connection: keep-alive\r\n"
         head += f"Date: {rfc822_formatted_time()}\r\n\r\n"
-        request.writer.output_size += 1  # an answer has begun: no other may follow on this request
+        request.begun = True
         return head.encode("utf-8", "surrogateescape")
 
 
@@ -115,7 +118,7 @@ class Stream(Answer):
         if transport is None:
             raise ConnectionResetError("the client has closed the connection")
         chunked = request.version != HttpVersion10
-        request.protocol.outbox.flush()  # type: ignore[attr-defined]  # it is a Connection
+        request.protocol.outbox.flush()
         transport.write(self._head("Transfer-Encoding: chunked\r\n" if chunked else ""))
         async with contextlib.aclosing(self._pieces) as pieces:  # type: ignore[type-var]  # generators, all of them
             async for piece in pieces:
@@ -132,7 +135,7 @@ class Stream(Answer):
         """Wait until the client has taken what was written; raises ConnectionError when that takes too long."""
         try:
             async with asyncio.timeout(_PATIENCE):
-                await self._request.writer.drain()
+                await self._request.protocol._drain_helper()
         except TimeoutError:
             transport.abort()
             raise ConnectionResetError("the client does not take its answer") from None

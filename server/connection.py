@@ -12,25 +12,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web_server
 from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
-from aiohttp.http_writer import StreamWriter
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
-from aiohttp.web_request import BaseRequest
 
 from .answer import Answer, Outbox, errors
 from .config import ListenerConfig
 from .eager import Begun, begin
+from .forwarded import address_of
+from .http_request import HttpRequest
 from .request import UnderWay
 from .verbs import VERBS, disguise
 
 _log = logging.getLogger(__name__)
 
-Handler = Callable[[BaseRequest], Awaitable[Answer]]
+Handler = Callable[[HttpRequest], Awaitable[Answer]]
 
 MAX_FIELD = 32 << 10
 """Longest request line and longest header, in bytes. Tokens and JWTs are the long ones."""
@@ -52,12 +53,14 @@ class Connection(RequestHandler):
         "_begun",
         "_between",
         "_body",
+        "_certificate",
         "_chunked",
         "_parsed",
         "_since",
         "_stalled",
         "_taken",
         "arrivals",
+        "client",
         "outbox",
         "overdue",
         "request_id",
@@ -76,13 +79,16 @@ class Connection(RequestHandler):
         self._chunked = False  # whether that comes in chunks
         self._answering: asyncio.Task[Any] | None = None
         self._taken = 0.0  # when it was taken up
+        self._certificate: bytes | None = None
         self.overdue = 0.0
+        self.client = ""  # its address; none over a unix socket
         self.request_id = ""  # of the last request
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         server = self._manager
         assert isinstance(server, Server)
         super().connection_made(transport)
+        self.client = address_of(self.peername)
         self._since = self._loop.time()
         if server.full:
             _log.warning("connection refused: the listener has its %d connections", server.limit)
@@ -192,13 +198,14 @@ class Connection(RequestHandler):
             self._parser.message_consumed()
         if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
             self._resume_reading_if_drained()
-        handler, make, task, server = self._request_handler, self._request_factory, self._task_handler, self._manager
-        if handler is None or make is None or task is None or server is None:  # the client has gone
+        handler: Any = self._request_handler
+        task, server = self._task_handler, self._manager
+        if handler is None or task is None or server is None:  # the client has gone
             return False
         server.requests_count += 1
         if isinstance(message, _ErrInfo):
             handler, message = self._make_error_handler(message), ERROR
-        request = make(message, payload, self, StreamWriter(self, self._loop), task)
+        request = HttpRequest(message, payload, self)
         self._answering, self._taken = task, self._loop.time()
         try:
             answer = await self._handle(request, handler)
@@ -219,9 +226,9 @@ class Connection(RequestHandler):
             self._keepalive_handle = self._loop.call_at(close_time, self._process_keepalive)
         return True
 
-    async def _handle(self, request: BaseRequest, handler: Callable[[BaseRequest], Awaitable[Any]]) -> Answer:
+    async def _handle(self, request: HttpRequest, handler: Callable[[HttpRequest], Awaitable[Any]]) -> Answer:
         self._request_in_progress = True
-        self._current_request = request
+        self._current_request = request  # type: ignore[assignment]  # all that aiohttp asks of it
         try:
             answer: Answer = await handler(request)
             return answer
@@ -230,7 +237,7 @@ class Connection(RequestHandler):
         finally:
             self._current_request = None
 
-    async def _send(self, request: BaseRequest, answer: Answer) -> None:
+    async def _send(self, request: HttpRequest, answer: Answer) -> None:
         if self._upgraded:  # the client asked for another protocol: aiohttp goes back to HTTP
             await self.finish_response(request, answer, None)  # type: ignore[arg-type]
             return
@@ -246,6 +253,14 @@ class Connection(RequestHandler):
         except Exception:  # it is late, or no body
             return False
         return payload.is_eof()
+
+    @property
+    def certificate(self) -> bytes | None:
+        """The client's, in DER, if it has shown one."""
+        if self._certificate is None and self.ssl_context is not None and self.transport is not None:
+            tls: ssl.SSLObject = self.transport.get_extra_info("ssl_object")
+            self._certificate = tls.getpeercert(binary_form=True)
+        return self._certificate
 
     @property
     def busy(self) -> bool:
@@ -291,7 +306,7 @@ class Connection(RequestHandler):
                 self.transport.abort()
 
     def handle_error(  # type: ignore[override]  # Answer is all that aiohttp asks of a response
-        self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+        self, request: HttpRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> Answer:
         """Answer what is no HTTP, and what the handler failed to answer. Bytes of the request are not repeated."""
         if status == 400 and isinstance(exc, LineTooLong):
@@ -303,7 +318,7 @@ class Connection(RequestHandler):
         else:
             text = "internal error"
             _log.error("a request was not handled", exc_info=exc)
-        if request.writer.output_size > 0:
+        if request.begun:
             raise ConnectionError("the response has begun")
         answer = errors(status, [text] if text else [])
         answer.force_close()

@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from aiohttp.web_request import BaseRequest
-
 from ..framework import Response, jsontext
 from ..framework.errors import (
     CaveauError,
@@ -34,6 +32,7 @@ from .answer import Answer, Stream, errors
 from .cors import METHODS
 from .envelope import envelope, is_empty
 from .forwarded import client_address, client_certificate
+from .http_request import HttpRequest
 from .request import Incoming
 from .verbs import AS_LIST, AS_SCAN
 
@@ -92,10 +91,10 @@ class Edge:
         self._opened = tuple(path for name, paths in _OPENED.items() if getattr(listener, name) for path in paths)
         self._redacted = frozenset[str]().union(*(keys for name, keys in _REDACTED.items() if getattr(listener, name)))
 
-    async def handle(self, request: BaseRequest, request_id: str = "") -> Answer:
+    async def handle(self, request: HttpRequest, request_id: str = "") -> Answer:
         """Answer one request; never raises."""
         request_id = request_id or new_request_id()
-        request.protocol.request_id = request_id  # type: ignore[attr-defined]  # it is a Connection
+        request.protocol.request_id = request_id
         cors: dict[str, str] = {}
         incoming: Incoming | None = None
         try:
@@ -115,7 +114,7 @@ class Edge:
                 response.data = {key: "" if key in self._redacted else value for key, value in response.data.items()}
             answer = _render(response, request_id)
         except asyncio.CancelledError:
-            if not (seconds := getattr(request.protocol, "overdue", 0.0)):
+            if not (seconds := request.protocol.overdue):
                 raise
             answer = _too_long(seconds)
         except CaveauError as error:
@@ -141,7 +140,7 @@ class Edge:
             answer.headers.update(self._listener.response_headers(answer.status))
         return answer
 
-    def _cross_origin(self, request: BaseRequest, origin: str | None) -> tuple[dict[str, str], bool]:
+    def _cross_origin(self, request: HttpRequest, origin: str | None) -> tuple[dict[str, str], bool]:
         """Headers for a request from another origin, and whether it is a preflight; raises PermissionDenied."""
         cors = self._core.cors
         preflight = request.method == "OPTIONS"
@@ -161,7 +160,7 @@ class Edge:
             raise UnsupportedOperation("")
         return headers | cors.preflight_headers(), True
 
-    async def _incoming(self, request: BaseRequest, request_id: str) -> Incoming | Answer:
+    async def _incoming(self, request: HttpRequest, request_id: str) -> Incoming | Answer:
         raw_path, _, query = request.raw_path.partition("?")
         if self._pages and raw_path.startswith("/ui/") and request.method in ("GET", "HEAD"):
             from .identity.oidc import page  # when somebody logs in to an application
@@ -194,7 +193,7 @@ class Edge:
             self._core.check_open(op, path)
         if method in _WITH_BODY:
             data = await self._body(request, method)
-        elif request.can_read_body:
+        elif request.has_body():
             await self._read(request)  # means nothing, and is not to be taken for the next request
         token = headers.get("X-Vault-Token")
         if not token and (authorization := headers.get("Authorization")) is not None:
@@ -229,7 +228,7 @@ class Edge:
         if self._listener.require_request_header and headers.get("X-Vault-Request") != "true":
             raise PreconditionFailed('missing "X-Vault-Request" header')
 
-    async def _body(self, request: BaseRequest, method: str) -> dict[str, Any]:
+    async def _body(self, request: HttpRequest, method: str) -> dict[str, Any]:
         content_type = request.headers.get("Content-Type", "")
         media = content_type.partition(";")[0].strip().lower()
         if method == "PATCH" and media != _MERGE_PATCH:
@@ -254,17 +253,20 @@ class Edge:
             raise InvalidRequest("failed to decode JSON input: the body must be a JSON object")
         return data
 
-    async def _read(self, request: BaseRequest) -> bytes:
+    async def _read(self, request: HttpRequest) -> bytes:
         """The body; raises RequestTooLarge for one over ``max_request_size``."""
-        if not request.can_read_body:
+        content = request.content
+        if content.at_eof():
             return b""
-        length = request.content_length
-        if length is not None and length > self._max_body:
+        if content.is_eof() and content.total_bytes <= _SMALL:  # all here, and nothing held up by it
+            raw = b"".join(content._buffer)
+            if len(raw) > self._max_body:
+                raise RequestTooLarge("http: request body too large")
+            return raw
+        if int(request.headers.get("Content-Length", 0)) > self._max_body:
             raise RequestTooLarge("http: request body too large")
-        if length is not None and length <= _SMALL and request.content.is_eof():  # all here, and nothing held up by it
-            return b"".join(request.content._buffer)
         chunks, size = [], 0
-        async for chunk in request.content.iter_any():
+        async for chunk in content.iter_any():
             size += len(chunk)
             if size > self._max_body:
                 raise RequestTooLarge("http: request body too large")

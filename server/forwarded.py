@@ -13,22 +13,21 @@ import re
 import ssl
 from urllib.parse import unquote_to_bytes
 
-from aiohttp.web_request import BaseRequest
-
 from ..framework.errors import InvalidRequest
 from .config import ListenerConfig
+from .http_request import HttpRequest
 
 _MAX_CERTIFICATE = 64 << 10
 
 
-def client_address(request: BaseRequest, listener: ListenerConfig) -> str:
+def client_address(request: HttpRequest, listener: ListenerConfig) -> str:
     """The client's IP address as text; ``""`` over a unix socket.
 
     Raises InvalidRequest where the listener is to reject a request without the header
     (``x_forwarded_for_reject_not_present``) or with one from somebody else than its proxies
     (``x_forwarded_for_reject_not_authorized``).
     """
-    peer = peer_address(request)
+    peer = request.protocol.client
     if not listener.x_forwarded_for_authorized_addrs:
         return peer
     headers = request.headers.getall("X-Forwarded-For", [])
@@ -52,7 +51,7 @@ def client_address(request: BaseRequest, listener: ListenerConfig) -> str:
     return _hop_address(hops[index])
 
 
-def client_certificate(request: BaseRequest, listener: ListenerConfig) -> bytes | None:
+def client_certificate(request: HttpRequest, listener: ListenerConfig) -> bytes | None:
     """The client's certificate as DER, from the connection or, where one is configured, from the proxy's header.
 
     A header's certificate was verified by the proxy, not here. Raises InvalidRequest when it
@@ -60,10 +59,9 @@ def client_certificate(request: BaseRequest, listener: ListenerConfig) -> bytes 
     """
     name = listener.x_forwarded_for_client_cert_header
     if not name:
-        tls: ssl.SSLObject | None = request.get_extra_info("ssl_object")
-        return tls.getpeercert(binary_form=True) if tls is not None else None
+        return request.protocol.certificate
     text = request.headers.get(name, "")
-    if not text or not _is_proxy(peer_address(request), listener):
+    if not text or not _is_proxy(request.protocol.client, listener):
         return None
     try:
         return _decoded(text, listener.x_forwarded_for_client_cert_decoders)
@@ -71,9 +69,8 @@ def client_certificate(request: BaseRequest, listener: ListenerConfig) -> bytes 
         raise InvalidRequest(f"header {name} holds no certificate in the configured encoding") from None
 
 
-def peer_address(request: BaseRequest) -> str:
-    """The other end of the connection; ``""`` over a unix socket."""
-    peer = request.protocol.peername
+def address_of(peer: object) -> str:
+    """The address in the name that a socket gives its other end; ``""`` for a unix socket."""
     if not isinstance(peer, tuple):
         return ""
     address = str(peer[0])

@@ -185,9 +185,7 @@ class Store:
         if self._history:
             self._history.trim(next((old._start for old in self._active), None))
 
-    async def run(
-        self, handler: Callable[[Transaction, *Ts], Awaitable[T]], attempts: int = ATTEMPTS, *args: *Ts
-    ) -> T:
+    async def run(self, handler: Callable[[Transaction, *Ts], Awaitable[T]], attempts: int = ATTEMPTS, *args: *Ts) -> T:
         """Run ``handler(txn, *args)`` in a transaction and commit it; again with a fresh one after a Conflict.
 
         An error of the handler stores nothing, and is raised once what the handler had read is

@@ -11,17 +11,16 @@ from urllib.parse import quote
 import pytest
 from caveau.framework.errors import InvalidRequest
 from caveau.server.config import ListenerConfig
-from caveau.server.forwarded import client_address, client_certificate
+from caveau.server.forwarded import address_of, client_address, client_certificate
 from multidict import CIMultiDict
 
 
-def request(peer, *forwarded: str, tls=None, **headers: str):
+def request(peer, *forwarded: str, certificate=None, **headers: str):
     """As much of a request as the functions look at."""
     pairs = [("X-Forwarded-For", value) for value in forwarded]
     return SimpleNamespace(
         headers=CIMultiDict([*pairs, *((k.replace("_", "-"), v) for k, v in headers.items())]),
-        protocol=SimpleNamespace(peername=peer),
-        get_extra_info={"ssl_object": tls}.get,
+        protocol=SimpleNamespace(client=address_of(peer), certificate=certificate),
     )
 
 
@@ -145,16 +144,11 @@ def test_a_header_without_a_certificate_is_refused(value, decoders):
 
 
 def test_certificate_of_the_connection(der):
-    def getpeercert(binary_form):
-        return der if binary_form else {}
-
-    tls = SimpleNamespace(getpeercert=getpeercert)
-    assert client_certificate(request(PROXY, tls=tls), ListenerConfig()) == der
+    assert client_certificate(request(PROXY, certificate=der), ListenerConfig()) == der
     assert client_certificate(request(PROXY), ListenerConfig()) is None
 
 
 def test_the_header_replaces_the_connections_certificate(der):
     """Behind a proxy the connection's own certificate is the proxy's."""
-    tls = SimpleNamespace(getpeercert=lambda binary_form: der)
     config = listener("10.0.0.0/8", client_cert_header="Client-Cert")
-    assert client_certificate(request(PROXY, tls=tls), config) is None
+    assert client_certificate(request(PROXY, certificate=der), config) is None

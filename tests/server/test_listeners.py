@@ -18,16 +18,18 @@ import stat
 import aiohttp
 import pytest
 import uvloop
-from aiohttp import web
+from caveau.server.answer import Answer
 from caveau.server.config import ConfigError, ListenerConfig
+from caveau.server.http_request import HttpRequest
 from caveau.server.listeners import Listener
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 GET = b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
-async def hello(request: web.BaseRequest) -> web.StreamResponse:
-    body = await request.read()
-    return web.Response(body=b"hello " + body, headers={"Server": "Caveau"})
+async def hello(request: HttpRequest) -> Answer:
+    return Answer(200, b"hello " + await request.content.read())
 
 
 def both_loops(test):
@@ -314,7 +316,7 @@ async def test_idle_connections_are_closed():
 @both_loops
 async def test_clients_that_do_not_read_are_cut_off():
     async def big(_request):
-        return web.Response(body=b"x" * (64 << 20))
+        return Answer(200, b"x" * (64 << 20))
 
     async with serving(plain(http_write_timeout=0.1), big) as listener:
         host, port = listener.address.rsplit(":", 1)
@@ -502,10 +504,12 @@ async def test_client_certificates_off(authority, tls, ann):
         assert (await ask(listener, client_context(authority, ann))).endswith(b"nobody")
 
 
-async def _who(request: web.BaseRequest) -> web.StreamResponse:
-    certificate = request.get_extra_info("peercert")
-    name = dict(pair for rdn in certificate["subject"] for pair in rdn)["commonName"] if certificate else "nobody"
-    return web.Response(text=name)
+async def _who(request: HttpRequest) -> Answer:
+    der = request.protocol.certificate
+    if der is None:
+        return Answer(200, b"nobody")
+    (name,) = x509.load_der_x509_certificate(der).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return Answer(200, name.value.encode())
 
 
 def bound(config: ListenerConfig) -> str:
