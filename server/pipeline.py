@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -30,7 +30,7 @@ from ..framework.metrics import Timing, noted_together
 from ..framework.pathhelp import mount_help, path_help
 from ..framework.routes import Route
 from ..framework.wire import INT
-from ..storage.store import PrefixView, Transaction
+from ..storage.store import ATTEMPTS, PrefixView, Transaction
 from .layout import visits
 from .limiting import admit, admit_lease
 from .logins import attempt, log_in
