@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..framework import Auth, Params, Request, Response
@@ -129,7 +128,7 @@ async def renewal(
     life = grant(wanted=increment, default=auth.ttl or default, system_max=maximum, max_ttl=auth.max_ttl,
                  explicit_max=auth.explicit_max_ttl, period=auth.period,
                  start=entry.creation_time, now=now)  # fmt: skip
-    return replace(entry, period=auth.period), life
+    return entry._replace(period=auth.period), life
 
 
 async def auth_wire(req: CoreRequest, entry: TokenEntry, text: str, ttl: int | None = None) -> dict[str, Any]:

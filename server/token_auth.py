@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Annotated, Any
 
 from ..framework import Field, NoParams, Params, Response, list_, read, update
@@ -123,7 +123,7 @@ class TokenAuth(TokenRoles):
                 )
             if "root" in normalise(p.policies, default=False):
                 raise InvalidRequest("root tokens may not be created from a parent namespace")
-            giver = replace(parent, policies=("default",), entity_id="")  # the others mean something else here
+            giver = parent._replace(policies=("default",), entity_id="")  # the others mean something else here
         if p.no_parent and role is None:  # a role says itself whether its tokens are orphans
             if not sudo:
                 raise InvalidRequest("root or sudo privileges required to create orphan token")

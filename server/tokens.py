@@ -16,9 +16,7 @@ import binascii
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -26,6 +24,7 @@ from ..framework.cidr import address_in
 from ..framework.clock import Clock
 from ..framework.errors import CaveauError, InvalidRequest
 from ..framework.memo import Memo
+from ..framework.messages import NOTHING
 from ..framework.storage import ReadView, View
 from ..storage.store import Store, Transaction
 from . import expiry
@@ -54,11 +53,11 @@ def random_id(length: int = _ID_LENGTH) -> str:
     return text[:length].decode()
 
 
-@dataclass(frozen=True, slots=True)
-class TokenEntry:
+class TokenEntry(NamedTuple):
     """A token, without its text. Times are seconds since the epoch, lifetimes seconds; 0 is none.
 
-    It is stored as the list of its fields but ``key``: new ones come before that, and have defaults.
+    Made at every login, which a frozen dataclass of so many fields takes thrice as long for. It is stored as the
+    list of its fields but ``key``: new ones come before that, and have defaults.
     """
 
     accessor: str
@@ -67,7 +66,7 @@ class TokenEntry:
     creation_time: float
     parent: str = ""  # hash of the parent; empty for an orphan
     display_name: str = "token"
-    meta: Mapping[str, str] = field(default_factory=dict)
+    meta: Mapping[str, str] = NOTHING
     num_uses: int = 0  # 0: no limit; -1: spent, and alive only for the request that took the last use
     creation_ttl: int = 0
     explicit_max_ttl: int = 0
@@ -80,7 +79,7 @@ class TokenEntry:
     expire_time: float = 0.0
     last_renewal: float = 0.0
     namespace: str = ""  # id; empty for the root namespace
-    internal: Mapping[str, Any] = field(default_factory=dict)  # what the auth method that gave it has to know
+    internal: Mapping[str, Any] = NOTHING  # what the auth method that gave it has to know
     key: str = ""  # hash of the token's text; empty for a batch token
 
     @property
@@ -101,20 +100,16 @@ class TokenEntry:
         return max(0, int(self.expire_time - now)) if self.expire_time else 0
 
     def dump(self) -> bytes:
-        return orjson.dumps((self.accessor, *_REST(self)))
+        return orjson.dumps(self[:-1])
 
     @classmethod
     def load(cls, key: str, raw: bytes) -> TokenEntry:
-        stored: list[Any] = orjson.loads(raw)
-        values: list[Any] = [*(tuple(each) if isinstance(each, list) else each for each in stored), key]
-        return cls(*values)
+        values: list[Any] = [tuple(each) if isinstance(each, list) else each for each in orjson.loads(raw)]
+        return cls(*values)._replace(key=key)
 
     def allows_address(self, address: str) -> bool:
         """Whether a request from ``address`` may use the token."""
         return not self.bound_cidrs or address_in(address, self.bound_cidrs)
-
-
-_REST = attrgetter(*(f.name for f in fields(TokenEntry)[1:-1]))  # all but the accessor and the key
 
 
 def lease_id(entry: TokenEntry) -> str:
@@ -212,9 +207,8 @@ class TokenStore:
         place = _place(prefix, "id") + key
         if not random and await view.get(place) is not None:
             raise InvalidRequest("cannot create a token with a duplicate ID")
-        values: tuple[Any, ...] = (self._accessors.of(key), *_REST(entry), key)
-        entry = TokenEntry(*values)
-        view.put(place, orjson.dumps(values[:-1]), new=True)
+        entry = TokenEntry(self._accessors.of(key), *entry[1:-1], key)
+        view.put(place, entry.dump(), new=True)
         if entry.parent:
             view.put(f"{self._at('parent', entry.parent)}/{key}", b"", new=True)
         if entry.expire_time:
@@ -230,7 +224,7 @@ class TokenStore:
         """Give a token a new end, ``ttl`` seconds from ``now``."""
         prefix = prefix_of(entry.key)
         expiry.remove(view, prefix, entry.expire_time, EXPIRY_KIND, entry.key)
-        renewed = replace(entry, expire_time=now + ttl, last_renewal=now)
+        renewed = entry._replace(expire_time=now + ttl, last_renewal=now)
         expiry.add(view, prefix, renewed.expire_time, EXPIRY_KIND, entry.key)
         self._put(view, renewed)
         return renewed
@@ -242,7 +236,7 @@ class TokenStore:
             return None
         if entry.num_uses > 0:
             left = entry.num_uses - 1
-            entry = replace(entry, num_uses=left or -1)
+            entry = entry._replace(num_uses=left or -1)
             self._put(view, entry)
         return entry
 
@@ -276,7 +270,7 @@ class TokenStore:
         for pointer in pointers:
             view.delete(pointer)
         for entry in spared:
-            self._put(view, replace(entry, parent=""))
+            self._put(view, entry._replace(parent=""))
         for entry in doomed:
             self._remove(view, entry)
         return True

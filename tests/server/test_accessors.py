@@ -29,7 +29,7 @@ def test_nobody_else_makes_the_same(accessors):
 def test_neighbours_have_nothing_in_common(accessors):
     made = [accessors.of(f"{number:032x}") for number in range(2000)]
     assert len(set(made)) == 2000
-    for place in range(1, 22):  # the first letter is one of a few
+    for place in {*range(1, 22)} - {11}:  # the first letter of each half is one of 22
         assert max(Counter(text[place] for text in made).values()) < 90
 
 
