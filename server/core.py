@@ -215,6 +215,7 @@ class Core:
         self.cors = Cors.load(raw) if raw else Cors()
         self.ui_headers = as_sent(await load_ui_headers(node.store))
         self.quotas = await Quotas.load(node.store)
+        self.quotas.on_end = namespaces.leases.unwatch
         await self.audit.open(node)
         self._maintenance = asyncio.create_task(self._maintain(), name="barrier maintenance")
         self.node, self.namespaces, self._pipeline = node, namespaces, namespaces.pipeline

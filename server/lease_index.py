@@ -8,11 +8,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING
 
+from ..framework.errors import StoreError
 from ..framework.storage import View
 from ..storage.store import Store, Transaction
+from .lease_counts import Tally, Watch
+
+if TYPE_CHECKING:
+    from .quotas import LeaseCount
 
 PAGE = 256
 
@@ -50,36 +55,43 @@ class LeaseIndexes:
         """How many of them are irrevocable."""
         return sum(index.irrevocable for index in self._known.values())
 
+    def unwatch(self, quota: LeaseCount) -> None:
+        """The quota is gone: its leases are counted no more."""
+        for index in self._known.values():
+            index.watches.pop(quota, None)
+
     def forget(self, prefix: str) -> None:
         """The namespace is gone."""
         self._known.pop(prefix, None)
 
 
 class LeaseIndex:
-    """The ids of one namespace. ``mount_of``: the mount point that a lease id is under."""
+    """The ids of one namespace. ``mount_of``: the mount point that a lease id is under; ``role_of``: the role of the
+    login that gave the token with this lease id, if it had one."""
 
     def __init__(self, store: Store, prefix: str) -> None:
         self._store = store
         self._root = f"{prefix}sys/lease/id/"
         self.mount_of: Callable[[str], str] = lambda id_: id_.partition("/")[0] + "/"
+        self.role_of: Callable[[str], Awaitable[str]]
         self._given_up = f"{prefix}sys/lease/irrevocable/"
         self.irrevocable = 0
-        self._counts: Counter[str] = Counter()
-        self._counted: str | None = None  # ids up to this one have been counted; None: nobody counts yet
-        self._ahead: dict[str, bool] | None = {}  # what has come and gone beyond; None once all are counted
+        self._counting = False  # whether anybody has begun
+        self._by_mount = Tally()
+        self.watches: dict[LeaseCount, Watch] = {}
 
     def key(self, id_: str) -> str:
         return self._root + id_
 
-    def add(self, view: View, id_: str, record: bytes = b"") -> None:
-        """Put a new id there; it counts once the transaction has committed."""
+    def add(self, view: View, id_: str, record: bytes = b"", role: str = "") -> None:
+        """Put a new id there; it counts once the transaction has committed. ``role``: see ``role_of``."""
         view.put(self._root + id_, record, new=True)
-        self._note(view, id_, present=True)
+        self._note(view, id_, role, present=True)
 
-    def remove(self, view: View, id_: str) -> None:
+    def remove(self, view: View, id_: str, role: str = "") -> None:
         """Delete an id that the transaction knows to be there."""
         view.delete(self._root + id_)
-        self._note(view, id_, present=False)
+        self._note(view, id_, role, present=False)
 
     async def children(self, prefix: str) -> list[str]:
         """The names right under a path; folders end in a slash."""
@@ -105,39 +117,49 @@ class LeaseIndex:
 
     @property
     def total(self) -> int:
-        """All leases, those of tokens too. Until ``count`` is through: those that it has seen."""
-        return self._counts.total()
+        """All leases, those of tokens too. Until ``count_all`` is through: those that it has seen."""
+        return self._by_mount.counts.total()
 
     def count(self, point: str) -> int:
         """The leases under one mount point."""
-        return self._counts[point]
+        return self._by_mount.counts[point]
 
     @property
     def counts(self) -> dict[str, int]:
         """By mount point."""
-        return {point: number for point, number in self._counts.items() if number}
+        return {point: number for point, number in self._by_mount.counts.items() if number}
 
     async def count_all(self) -> None:
-        """Count what is stored, once, in the background of an unsealed server.
-
-        What comes and goes meanwhile is counted at once where the walk has been, and at the end beyond that.
-        """
-        if self._counted is not None:
+        """Count what is stored, once, in the background of an unsealed server."""
+        if self._counting:
             return
-        self._counted = ""
+        self._counting = True
         self.irrevocable += len(await self._store.list(self._given_up))
-        assert self._ahead is not None
-        steps = 0
-        async for id_ in self.below():
-            self._counted = id_
-            if id_ not in self._ahead:
-                self._counts[self.mount_of(id_)] += 1
-            steps += 1
-            if steps % PAGE == 0:
-                await asyncio.sleep(0)
-        ahead, self._ahead = self._ahead, None
-        for id_, present in ahead.items():
-            self._counts[self.mount_of(id_)] += present
+        await self._by_mount.count((id_, self.mount_of(id_)) async for id_ in self.below())
+
+    def watched(self, quota: LeaseCount) -> int:
+        """How many leases there are of a quota for a path in a mount or for a role, as far as ``watch`` has counted."""
+        watch = self.watches.get(quota)
+        return watch.tally.counts[""] if watch else 0
+
+    async def watch(self, quota: LeaseCount) -> int:
+        """The same, counted from now on, for as long as there is the quota; the first time all that is stored."""
+        watch = self.watches.get(quota)
+        if watch is None:
+            watch = self.watches[quota] = Watch(quota.mount, quota.suffix, quota.role)
+            watch.counted = asyncio.ensure_future(watch.tally.count(self._covered(watch)))
+        assert watch.counted is not None
+        try:
+            await asyncio.shield(watch.counted)
+        except StoreError:
+            self.watches.pop(quota, None)  # to be counted anew
+            raise
+        return watch.tally.counts[""]
+
+    async def _covered(self, watch: Watch) -> AsyncIterator[tuple[str, str]]:
+        async for id_ in self.below(watch.folder):
+            if watch.covers(id_, await self.role_of(id_) if watch.role else ""):
+                yield id_, ""
 
     def give_up(self, view: View, id_: str) -> None:
         """Put a lease among the irrevocable ones."""
@@ -155,20 +177,20 @@ class LeaseIndex:
 
     def _count_given_up(self, view: View, change: int) -> None:
         def count() -> None:
-            if self._counted is not None:
+            if self._counting:
                 self.irrevocable += change
 
         if isinstance(view, Transaction):
             view.on_commit(count)
 
-    def _note(self, view: View, id_: str, *, present: bool) -> None:
+    def _note(self, view: View, id_: str, role: str, *, present: bool) -> None:
         if isinstance(view, Transaction):  # as every view is that can write
-            view.on_commit(lambda: self._changed(id_, present))
+            view.on_commit(lambda: self._changed(id_, role, present))
 
-    def _changed(self, id_: str, present: bool) -> None:
-        if self._counted is None:
-            return
-        if self._ahead is not None and (id_ in self._ahead or id_ > self._counted):
-            self._ahead[id_] = present
-        else:
-            self._counts[self.mount_of(id_)] += 1 if present else -1
+    def _changed(self, id_: str, role: str, present: bool) -> None:
+        if self._by_mount.begun:
+            self._by_mount.changed(id_, self.mount_of(id_), present=present)
+        if self.watches:
+            for watch in self.watches.values():
+                if watch.covers(id_, role):
+                    watch.tally.changed(id_, "", present=present)

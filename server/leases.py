@@ -52,6 +52,7 @@ class Leases:
         self._store = node.store
         self.index = node.namespaces.leases.of(node.namespace.prefix)
         self.index.mount_of = self._point
+        self.index.role_of = self._role
         self._ending: dict[str, asyncio.Future[None]] = {}
         self.luck: Callable[[], float] = secrets.SystemRandom().random
         node.expiry.jobs = {
@@ -105,6 +106,10 @@ class Leases:
     def _point(self, id_: str) -> str:
         found = self._node.router.match(id_)
         return found[0].point if found else id_.partition("/")[0] + "/"
+
+    async def _role(self, id_: str) -> str:
+        token = await self._node.tokens.by_key(self._store, _token_key(id_))
+        return token.login_role if token else ""
 
     # Giving and renewing
 

@@ -39,13 +39,25 @@ async def admit(quotas: Quotas, node: Node, incoming: Incoming) -> None:
         raise RateLimited(f'request path "{incoming.path}": rate limit quota exceeded')
 
 
-def admit_lease(req: CoreRequest) -> None:
-    """Raise RateLimited when there are already as many leases and tokens as may be of what the request is for."""
-    node = req.node
-    quota = node.core.quotas.leases.find(node.namespace.path, req.mount.point, "")
-    if quota is None or leases_of(quota, node.namespaces) < quota.max_leases:
-        return
-    node.core.quotas.refused_leases[quota.name] += 1
+async def admit_lease(req: CoreRequest, *, login: bool = False) -> str:
+    """Raise RateLimited when there are already as many leases and tokens as may be of what the request is for.
+
+    Gives the role that a ``login`` is for, where a quota had to know.
+    """
+    node, quotas = req.node, req.node.core.quotas
+    namespace, point, role = node.namespace.path, req.mount.point, ""
+    if login and quotas.leases.for_roles(namespace, point):
+        role = await login_role(node, req.mount, req.path, req.incoming)
+    quota = quotas.leases.find(namespace, point, req.path, role)
+    if quota is None:
+        return role
+    if quota.is_watched:
+        count = await node.leases.index.watch(quota)
+    else:
+        count = leases_of(quota, node.namespaces)
+    if count < quota.max_leases:
+        return role
+    quotas.refused_leases[quota.name] += 1
     raise RateLimited(MultipleErrors(f'request path "{req.incoming.path}": lease count quota exceeded').args[0])
 
 
@@ -55,6 +67,8 @@ def leases_of(quota: LeaseCount, namespaces: Namespaces) -> int:
     if namespace is None:
         return 0
     index = namespaces.leases.of(namespace.prefix)
+    if quota.is_watched:
+        return index.watched(quota)
     if quota.mount:
         return index.count(quota.mount)
     below = namespaces.below(namespace, deep=True) if quota.inheritable else []

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 async def log_in(req: CoreRequest, response: Response) -> None:
     """Make the token that a login is worth, and put its wire form into the response. Raises InvalidRequest."""
     auth: Auth = response.auth
-    if req.node.core.quotas.limits_leases:
-        admit_lease(req)
+    role = await admit_lease(req, login=True) if req.node.core.quotas.limits_leases else ""
     node, mount, now = req.node, req.mount, req.node.clock.time()
     policies = normalise(auth.policies, default=not auth.no_default_policy)
     if "root" in policies:
@@ -61,6 +60,7 @@ async def log_in(req: CoreRequest, response: Response) -> None:
         expire_time=now + life.ttl,
         internal=auth.internal if service else {},
         namespace=node.namespace.token_id,
+        login_role=role,
     )
     entry, text = await node.tokens.create(req.root, entry)
     token_created(req, entry)

@@ -293,7 +293,7 @@ class Pipeline:
         if call.route.external:
             call.made = lease
         if self._node.core.quotas.limits_leases:
-            admit_lease(req)
+            await admit_lease(req)
         life = await leases.give(req.root, call.mount, lease, req.token)
         response.lease_id, response.renewable, response.lease_duration = lease.id, lease.renewable, life.ttl
         response.warnings = [*response.warnings, *life.warnings]

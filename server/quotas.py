@@ -80,6 +80,11 @@ class LeaseCount(Quota):
     kind = "lease-count"
     max_leases: int
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether its leases are counted for it alone; else there is a count of its mount."""
+        return bool(self.suffix or self.role)
+
 
 GROUPS: Final = ("ip", "none", "entity_then_ip", "entity_then_none")
 KINDS: Final[Mapping[str, type[Quota]]] = {each.kind: each for each in (RateLimit, LeaseCount)}
@@ -250,6 +255,7 @@ class Quotas:
         self.limits_rates = False  # whether there is any rate limit: what every request asks
         self.limits_leases = False
         self.refused_leases: Counter[str] = Counter()  # by quota, since the server is open
+        self.on_end: Callable[[LeaseCount], None] = lambda quota: None
         self._meters: dict[str, Meter] = {}
 
     @classmethod
@@ -277,6 +283,8 @@ class Quotas:
             self._meters[quota.name] = Meter(quota)
             self.limits_rates = True
         elif isinstance(quota, LeaseCount):
+            if (old := self.leases.get(quota.name)) is not None:
+                self.on_end(old)
             self.leases.put(quota)
             self.limits_leases = True
 
@@ -286,6 +294,8 @@ class Quotas:
             self._meters.pop(name, None)
             self.limits_rates = len(self.rates) > 0
         else:
+            if (old := self.leases.get(name)) is not None:
+                self.on_end(old)
             self.leases.remove(name)
             self.limits_leases = len(self.leases) > 0
 

@@ -187,7 +187,7 @@ class TokenAuth(TokenRoles):
             expire_time=now + ttl if ttl else 0.0,
         )
         if req.node.core.quotas.limits_leases and "root" not in policies:
-            admit_lease(req)
+            await admit_lease(req)
         entry, text = await req.node.tokens.create(req.root, entry, p.id)
         token_created(req, entry)
         for name in policies:

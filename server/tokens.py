@@ -80,6 +80,7 @@ class TokenEntry(NamedTuple):
     last_renewal: float = 0.0
     namespace: str = ""  # id; empty for the root namespace
     internal: Mapping[str, Any] = NOTHING  # what the auth method that gave it has to know
+    login_role: str = ""  # that of its login, where a quota for roles of the auth method had to know
     key: str = ""  # hash of the token's text; empty for a batch token
 
     @property
@@ -214,7 +215,7 @@ class TokenStore:
         if entry.expire_time:
             expiry.add(view, prefix, entry.expire_time, EXPIRY_KIND, key)
         if id_ := lease_id(entry):
-            self._leases.of(prefix).add(view, id_)
+            self._leases.of(prefix).add(view, id_, role=entry.login_role)
         return entry, text
 
     def _put(self, view: View, entry: TokenEntry) -> None:
@@ -282,7 +283,7 @@ class TokenStore:
         if entry.expire_time:
             expiry.remove(view, prefix_of(entry.key), entry.expire_time, EXPIRY_KIND, entry.key)
         if id_ := lease_id(entry):
-            self._leases.of(prefix_of(entry.key)).remove(view, id_)
+            self._leases.of(prefix_of(entry.key)).remove(view, id_, entry.login_role)
 
     async def expire(self, view: View, key: str) -> None:
         """End a token whose time has come; one that was renewed meanwhile lives on."""

@@ -129,6 +129,9 @@ class QuotaRoutes(SystemRoutes):
         quota = self.core.quotas.leases.get(p.name)
         if quota is None:
             raise NotFound("")
+        if quota.is_watched:
+            namespace, _ = req.node.namespaces.find(quota.namespace, "")
+            await (await req.node.namespaces.node(namespace)).leases.index.watch(quota)
         return _scope(quota) | {"max_leases": quota.max_leases, "counter": leases_of(quota, req.node.namespaces)}
 
     @update("quotas/lease-count/{name}")
@@ -136,11 +139,8 @@ class QuotaRoutes(SystemRoutes):
         """Create or replace a limit to the number of leases and tokens at a time."""
         if p.max_leases <= 0:
             raise InvalidRequest("'max_leases' is invalid")
-        scope = await _resolved(req, p)
-        if scope["suffix"] or scope["role"]:
-            raise InvalidRequest("leases are counted by namespace and mount: neither a path in a mount nor a role can "
-                                 "have a limit of their own")  # fmt: skip
-        await self._put_quota(req, LeaseCount(**scope, max_leases=p.max_leases))
+        quota = LeaseCount(**await _resolved(req, p), max_leases=p.max_leases)
+        await self._put_quota(req, quota)
 
     @delete("quotas/lease-count/{name}")
     async def delete_lease_count(self, req: CoreRequest, p: QuotaName) -> None:
