@@ -54,7 +54,9 @@ _FORM = "application/x-www-form-urlencoded"
 _MERGE_PATCH = "application/merge-patch+json"
 _INCONSISTENT = frozenset({"", "fail", "forward-active-node"})
 _CLOSABLE = {
-    "disable_unauthed_rekey_endpoints": frozenset({"sys/rekey/init", "sys/rekey/update", "sys/rekey/verify"}),
+    "disable_unauthed_rekey_endpoints": frozenset(
+        f"sys/{rekey}/{step}" for rekey in ("rekey", "rekey-recovery-key") for step in ("init", "update", "verify")
+    ),
     "disable_unauthed_generate_root_endpoints": frozenset(
         {"sys/generate-root", "sys/generate-root/attempt", "sys/generate-root/update"}
     ),

@@ -42,8 +42,8 @@ _BY_WRAPPING_TOKEN = PICK_UPS | {"sys/wrapping/lookup"}
 _UNAVAILABLE = tuple(
     f"sys/{name}"
     for name in (
-        "generate-root", "health", "in-flight-req", "init", "key-status", "metrics", "pprof", "raw", "rekey", "rotate",
-        "seal", "step-down", "storage/raft", "unseal",
+        "generate-root", "health", "in-flight-req", "init", "key-status", "metrics", "pprof", "raw", "rekey",
+        "rekey-recovery-key", "rotate", "seal", "step-down", "storage/raft", "unseal",
     )
 )  # fmt: skip
 _ROOT_ONLY = tuple(

@@ -55,7 +55,7 @@ class Rekey:
 
     async def status(self) -> dict[str, Any]:
         """``GET .../init``. ``required``: shares needed to authorise; ``t``, ``n``: those to come."""
-        self._check_supported()
+        self.check_supported()
         required = (await self._core.required_config()).threshold
         operation = self._operation
         if operation is None:
@@ -85,7 +85,7 @@ class Rekey:
     ) -> dict[str, Any]:
         """``PUT .../init``: start; answers the status. ``stored_shares`` means nothing."""
         del stored_shares
-        self._check_supported()
+        self.check_supported()
         if backup and not pgp_keys:
             raise InvalidRequest("cannot request a backup of the new keys without providing PGP keys for encryption")
         config = ShareConfig(secret_shares, secret_threshold)
@@ -121,7 +121,7 @@ class Rekey:
             raise InvalidRequest(_MISSING_KEY)
         share = decode_share(key)
         async with self._core.lock:
-            self._check_supported()
+            self.check_supported()
             operation = self._started(f"no {self._kind} rekey in progress")
             check_nonce(nonce, operation.nonce, "this rekey operation")
             if operation.secret:
@@ -139,7 +139,7 @@ class Rekey:
 
     async def verify_status(self) -> dict[str, Any]:
         """``GET .../verify``."""
-        self._check_supported()
+        self.check_supported()
         return _verify_status(self._verifying("no rekey configuration found"))
 
     async def verify(self, key: str = "", nonce: str = "") -> dict[str, Any]:
@@ -148,7 +148,7 @@ class Rekey:
             raise InvalidRequest(_MISSING_KEY)
         share = decode_share(key)
         async with self._core.lock:
-            self._check_supported()
+            self.check_supported()
             operation = self._verifying("no rekey in progress")
             check_nonce(nonce, operation.verify_nonce, "this verify operation")
             check_size(share)
@@ -169,7 +169,7 @@ class Rekey:
 
     async def cancel_verify(self) -> dict[str, Any]:
         """``DELETE .../verify``: forget the shares given back; the new ones stay good for it."""
-        self._check_supported()
+        self.check_supported()
         operation = self._verifying("no rekey configuration found")
         self._restart_verification(operation)
         return _verify_status(operation)
@@ -191,7 +191,8 @@ class Rekey:
     def _without_shares(self) -> bool:
         return self._kind == "barrier" and not self._core.by_shares
 
-    def _check_supported(self) -> None:
+    def check_supported(self) -> None:
+        """Raise InvalidRequest where the seal knows no such shares."""
         if self._kind == "recovery" and self._core.by_shares:
             raise InvalidRequest("recovery rekeying not supported")
 

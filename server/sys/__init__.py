@@ -22,6 +22,7 @@ from .policies import PolicyRoutes
 from .pprof import ProfileRoutes
 from .quotas import QuotaRoutes
 from .raw import RawRoutes
+from .rekey import RekeyRoutes
 from .seal import SealRoutes
 from .tools import ToolRoutes
 from .ui_headers import UiHeaderRoutes
@@ -49,6 +50,7 @@ class System(
     QuotaRoutes,
     RawRoutes,
     ProfileRoutes,
+    RekeyRoutes,
     SealRoutes,
     ToolRoutes,
     UiHeaderRoutes,

@@ -1,8 +1,7 @@
-"""The seal: ``sys/init``, ``unseal``, ``seal``, ``rekey``, ``generate-root``, ``rotate`` and what they report.
+"""The seal: ``sys/init``, ``unseal``, ``seal``, ``generate-root``, ``rotate`` and what they report.
 
 What opens the server, or is authorised by key shares, needs no token, and answers without an envelope
-as it always has; ``sys/rotate/root/*`` and ``sys/generate-root-token/*`` are the same operations behind
-a token.
+as it always has; ``sys/generate-root-token/*`` is the same operation behind a token.
 """
 
 from __future__ import annotations
@@ -11,35 +10,32 @@ from dataclasses import field
 from typing import Annotated, Any
 
 from ...framework import Field, NoParams, Params, Response, delete, read, update
-from ...framework.errors import InvalidRequest
 from ...framework.wire import BOOL, INT, SECONDS
 from ..request import CoreRequest
 from ..seal import (
-    Rekey,
     configure_rotation,
     decode_token,
     init_status,
     initialize,
     key_status,
     rotate,
-    rotate_status,
     rotation_config,
     token_shape,
 )
 from .base import SystemRoutes
 
-_PGP = "OpenPGP public keys, a share each, that the shares are encrypted with: base64 or armoured."
+PGP_KEYS = "OpenPGP public keys, a share each, that the shares are encrypted with: base64 or armoured."
 
 
 class InitParams(Params):
     secret_shares: Annotated[int, Field("Into how many shares the unseal key is split.")] = 0
     secret_threshold: Annotated[int, Field("How many of them unseal.")] = 0
     stored_shares: Annotated[int, Field("Accepted for older clients; means nothing.", deprecated=True)] = 0
-    pgp_keys: Annotated[list[str], Field(_PGP)] = field(default_factory=list)
+    pgp_keys: Annotated[list[str], Field(PGP_KEYS)] = field(default_factory=list)
     root_token_pgp_key: Annotated[str, Field("OpenPGP public key that the root token is encrypted with.")] = ""
     recovery_shares: Annotated[int, Field("Into how many shares the recovery key is split.")] = 0
     recovery_threshold: Annotated[int, Field("How many of them authorise.")] = 0
-    recovery_pgp_keys: Annotated[list[str], Field(_PGP)] = field(default_factory=list)
+    recovery_pgp_keys: Annotated[list[str], Field(PGP_KEYS)] = field(default_factory=list)
 
 
 class UnsealParams(Params):
@@ -51,15 +47,6 @@ class UnsealParams(Params):
 class ShareParams(Params):
     key: Annotated[str, Field("A key share, in hex or base64.", sensitive=True)] = ""
     nonce: Annotated[str, Field("Nonce of the operation, as its status tells it.")] = ""
-
-
-class RekeyParams(Params):
-    secret_shares: Annotated[int, Field("Into how many shares the new key is split.")] = 0
-    secret_threshold: Annotated[int, Field("How many of them are needed.")] = 0
-    stored_shares: Annotated[int, Field("Accepted for older clients; means nothing.", deprecated=True)] = 0
-    pgp_keys: Annotated[list[str], Field(_PGP)] = field(default_factory=list)
-    backup: Annotated[bool, Field("Keep the encrypted shares for retrieval.")] = False
-    require_verification: Annotated[bool, Field("Put the new shares in force only once they were shown.")] = False
 
 
 class AttemptParams(Params):
@@ -78,7 +65,7 @@ class RotationParams(Params):
     max_operations: Annotated[int | None, Field("Rotate after this many encryptions.", INT)] = None
 
 
-def _bare(data: Any) -> Response:
+def bare(data: Any) -> Response:
     return Response(data=data, bare=True)
 
 
@@ -88,22 +75,22 @@ class SealRoutes(SystemRoutes):
     @read("init", auth=False, sealed=True)
     async def read_init(self, req: CoreRequest, p: NoParams) -> Response:
         """Tell whether the server is initialized."""
-        return _bare(await init_status(self.core.seal))
+        return bare(await init_status(self.core.seal))
 
     @update("init", auth=False, sealed=True, writes=False)
     async def init(self, req: CoreRequest, p: InitParams) -> Response:
         """Initialize the server: make its keys and its first root token."""
-        return _bare(await initialize(self.core.seal, **{name: getattr(p, name) for name in p.given}))
+        return bare(await initialize(self.core.seal, **{name: getattr(p, name) for name in p.given}))
 
     @read("seal-status", auth=False, sealed=True)
     async def seal_status(self, req: CoreRequest, p: NoParams) -> Response:
         """Tell how the seal stands."""
-        return _bare(await self.core.seal.status())
+        return bare(await self.core.seal.status())
 
     @update("unseal", auth=False, sealed=True, writes=False)
     async def unseal(self, req: CoreRequest, p: UnsealParams) -> Response:
         """Give one share of the unseal key."""
-        return _bare(await self.core.seal.unseal(p.key, p.reset, p.migrate))
+        return bare(await self.core.seal.unseal(p.key, p.reset, p.migrate))
 
     @update("seal", sudo=True, sealed=True, writes=False)
     async def seal(self, req: CoreRequest, p: NoParams) -> None:
@@ -148,109 +135,6 @@ class SealRoutes(SystemRoutes):
             self.core.seal, enabled=p.enabled, interval=p.interval, max_operations=p.max_operations
         )
 
-    # New shares
-
-    @read("rekey/init", auth=False, sealed=True)
-    async def rekey_status(self, req: CoreRequest, p: NoParams) -> Response:
-        """Tell how the making of new key shares stands."""
-        self.core.unsealed()
-        return _bare(await self.core.rekey.status())
-
-    @update("rekey/init", auth=False, sealed=True, writes=False)
-    async def rekey_init(self, req: CoreRequest, p: RekeyParams) -> Response:
-        """Begin to make new key shares."""
-        self.core.unsealed()
-        return _bare(await _begin(self.core.rekey, p))
-
-    @delete("rekey/init", auth=False, sealed=True, writes=False)
-    async def rekey_cancel(self, req: CoreRequest, p: NoParams) -> None:
-        """Give up making new key shares."""
-        self.core.unsealed()
-        self.core.rekey.cancel()
-
-    @update("rekey/update", auth=False, sealed=True, writes=False)
-    async def rekey_update(self, req: CoreRequest, p: ShareParams) -> Response:
-        """Give one present share; the last one needed gives the new ones."""
-        self.core.unsealed()
-        return _bare(await self.core.rekey.update(p.key, p.nonce))
-
-    @read("rekey/verify", auth=False, sealed=True)
-    async def rekey_verify_status(self, req: CoreRequest, p: NoParams) -> Response:
-        """Tell how the verification of new shares stands."""
-        self.core.unsealed()
-        return _bare(await self.core.rekey.verify_status())
-
-    @update("rekey/verify", auth=False, sealed=True, writes=False)
-    async def rekey_verify(self, req: CoreRequest, p: ShareParams) -> Response:
-        """Show one new share; the last one needed puts them in force."""
-        self.core.unsealed()
-        return _bare(await self.core.rekey.verify(p.key, p.nonce))
-
-    @delete("rekey/verify", auth=False, sealed=True, writes=False)
-    async def rekey_verify_cancel(self, req: CoreRequest, p: NoParams) -> Response:
-        """Begin the verification of new shares anew."""
-        self.core.unsealed()
-        return _bare(await self.core.rekey.cancel_verify())
-
-    @read("rekey/backup")
-    @read("rotate/root/backup")
-    async def read_backup(self, req: CoreRequest, p: NoParams) -> Response:
-        """Retrieve the encrypted shares that were kept."""
-        return Response(data=await self.core.rekey.backup(), flat=True)
-
-    @delete("rekey/backup", writes=False)
-    @delete("rotate/root/backup", writes=False)
-    async def delete_backup(self, req: CoreRequest, p: NoParams) -> None:
-        """Delete the encrypted shares that were kept."""
-        await self.core.rekey.delete_backup()
-
-    @read("rekey/recovery-key-backup")
-    @read("rotate/recovery/backup")
-    async def read_recovery_backup(self, req: CoreRequest, p: NoParams) -> Response:
-        """Retrieve the encrypted recovery shares that were kept."""
-        return Response(data=await self.core.rekey_recovery.backup(), flat=True)
-
-    @delete("rekey/recovery-key-backup", writes=False)
-    @delete("rotate/recovery/backup", writes=False)
-    async def delete_recovery_backup(self, req: CoreRequest, p: NoParams) -> None:
-        """Delete the encrypted recovery shares that were kept."""
-        await self.core.rekey_recovery.delete_backup()
-
-    @read("rotate/root/init")
-    async def rotate_root_status(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
-        """Tell how the making of new key shares stands."""
-        return rotate_status(await self.core.rekey.status())
-
-    @update("rotate/root/init", writes=False)
-    async def rotate_root_init(self, req: CoreRequest, p: RekeyParams) -> dict[str, Any]:
-        """Begin to make new key shares."""
-        return rotate_status(await _begin(self.core.rekey, p))
-
-    @delete("rotate/root/init", writes=False)
-    async def rotate_root_cancel(self, req: CoreRequest, p: NoParams) -> None:
-        """Give up making new key shares."""
-        self.core.rekey.cancel()
-
-    @update("rotate/root/update", writes=False)
-    async def rotate_root_update(self, req: CoreRequest, p: ShareParams) -> dict[str, Any]:
-        """Give one present share; the last one needed gives the new ones."""
-        return rotate_status(await self.core.rekey.update(_given(p.key), p.nonce))
-
-    @read("rotate/root/verify")
-    async def rotate_root_verify_status(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
-        """Tell how the verification of new shares stands."""
-        return await self.core.rekey.verify_status()
-
-    @update("rotate/root/verify", writes=False)
-    async def rotate_root_verify(self, req: CoreRequest, p: ShareParams) -> dict[str, Any]:
-        """Show one new share; the last one needed puts them in force."""
-        return await self.core.rekey.verify(_given(p.key), p.nonce)
-
-    @delete("rotate/root/verify", writes=False)
-    async def rotate_root_verify_cancel(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
-        """Begin the verification of new shares anew."""
-        return await self.core.rekey.cancel_verify()
-
     # A new root token
 
     @read("generate-root/attempt", auth=False, sealed=True)
@@ -258,14 +142,14 @@ class SealRoutes(SystemRoutes):
     async def attempt_status(self, req: CoreRequest, p: NoParams) -> Response:
         """Tell how the making of a root token stands."""
         self.core.unsealed()
-        return _bare(await self.core.generate_root.status())
+        return bare(await self.core.generate_root.status())
 
     @update("generate-root/attempt", auth=False, sealed=True, writes=False)
     @update("generate-root", auth=False, sealed=True, writes=False)
     async def attempt_init(self, req: CoreRequest, p: AttemptParams) -> Response:
         """Begin to make a root token."""
         self.core.unsealed()
-        return _bare(await self.core.generate_root.init(p.otp, p.pgp_key))
+        return bare(await self.core.generate_root.init(p.otp, p.pgp_key))
 
     @delete("generate-root/attempt", auth=False, sealed=True, writes=False)
     @delete("generate-root", auth=False, sealed=True, writes=False)
@@ -278,7 +162,7 @@ class SealRoutes(SystemRoutes):
     async def attempt_update(self, req: CoreRequest, p: ShareParams) -> Response:
         """Give one key share; the last one needed gives the token, encoded."""
         self.core.unsealed()
-        return _bare(await self.core.generate_root.update(p.key, p.nonce))
+        return bare(await self.core.generate_root.update(p.key, p.nonce))
 
     @read("generate-root-token/attempt")
     async def token_attempt_status(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
@@ -304,13 +188,3 @@ class SealRoutes(SystemRoutes):
     async def decode(self, req: CoreRequest, p: DecodeParams) -> dict[str, str]:
         """Decode a root token with the one-time pad it was made for."""
         return decode_token(p.encoded_token, p.otp)
-
-
-def _given(key: str) -> str:
-    if not key:
-        raise InvalidRequest("missing required field 'key'")
-    return key
-
-
-async def _begin(rekey: Rekey, p: RekeyParams) -> dict[str, Any]:
-    return await rekey.init(**{name: getattr(p, name) for name in p.given if name != "stored_shares"})

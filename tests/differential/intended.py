@@ -486,6 +486,24 @@ INTENDED = (
         aspect=r"value data\.(policy|version)|keys data\.modified",
     ),
     Intended(
+        "the same operation has the same words as sys/rekey and sys/rekey-recovery-key",
+        request=r"(anon )?POST sys/(rotate/(root|recovery)|rekey-recovery-key)/.*"
+        r"|(GET|DELETE) sys/rotate/recovery/verify",
+        aspect="error",
+        ours=r".*(rekey|this generation operation).*",
+    ),
+    Intended(
+        "a backup is of shares that are encrypted, however it is asked for",
+        request=r'POST sys/rotate/root/init .*"backup": true\}',
+        aspect="status|error",
+        ours=r"400|\['cannot request a backup .*",
+    ),
+    Intended(
+        "the shares that were shown are counted, as in sys/rekey/verify",
+        request="GET sys/rotate/root/verify",
+        aspect=r"value data\.progress",
+    ),
+    Intended(
         "the size of an AES key is a detail of the seal",
         request="POST sys/unseal .*",
         aspect="error",

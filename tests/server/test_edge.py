@@ -245,7 +245,7 @@ async def test_a_sealed_server_says_so_and_reads_no_body(server):
 
 async def test_listeners_can_close_what_key_shares_authorise(server):
     async with serving(server, disable_unauthed_rekey_endpoints=True) as http:
-        for path in ("rekey/init", "rekey/update", "rekey/verify"):
+        for path in ("rekey/init", "rekey/update", "rekey/verify", "rekey-recovery-key/init"):
             assert (await http.ask("POST", f"/v1/sys/{path}", {"key": "00"}, token="")).status == 405
         assert (await http.ask("GET", "/v1/sys/generate-root/attempt", token="")).status == 200
     async with serving(server, disable_unauthed_generate_root_endpoints=True) as http:
