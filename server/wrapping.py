@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PICK_UPS = frozenset({"sys/wrapping/unwrap", "sys/wrapping/rewrap"})
 WRAPPING_POLICY = "response-wrapping"
+NO_TOKEN = "error validating wrapping token: token is empty"
 _INVALID = "wrapping token is not valid or does not exist"
 
 
@@ -89,7 +90,7 @@ async def check(node: Node, incoming: Incoming) -> None:
     """
     token = incoming.data.get("token") or incoming.token
     if not token:
-        raise PermissionDenied("error validating wrapping token: token is empty")
+        raise PermissionDenied(NO_TOKEN)
     if isinstance(token, str):
         await look_up(node, node.store, token)
 

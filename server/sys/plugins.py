@@ -135,8 +135,10 @@ class PluginRoutes(SystemRoutes):
     @update("plugins/reload/backend")
     async def reload(self, req: CoreRequest, p: ReloadParams) -> dict[str, str]:
         """Set the engines of a plugin, or of mounts, up anew."""
-        if bool(p.plugin) == bool(p.mounts):
-            raise InvalidRequest("exactly one of 'plugin' or 'mounts' must be provided")
+        if not p.plugin and not p.mounts:
+            raise InvalidRequest("plugin or mounts must be provided")
+        if p.plugin and p.mounts:
+            raise InvalidRequest("plugin and mounts cannot be set at the same time")
         mounts = [m for m in req.node.router if m.entry.type == p.plugin] if p.plugin else []
         for path in p.mounts:
             mount = req.node.router.get(path.strip("/") + "/")

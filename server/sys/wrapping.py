@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from ...framework import Field, Params, Response, read, update
 from ...framework.clock import rfc3339
-from ...framework.errors import InvalidRequest
+from ...framework.errors import InvalidRequest, PermissionDenied
 from .. import wrapping
 from ..request import CoreRequest
 from .base import SystemRoutes
@@ -62,5 +62,5 @@ class WrappingRoutes(SystemRoutes):
 def _token(req: CoreRequest, p: WrappedToken) -> str:
     token = p.token or req.incoming.token
     if not token:
-        raise InvalidRequest("no wrapping token: give it as 'token', or as the token of the request")
+        raise PermissionDenied(wrapping.NO_TOKEN)
     return token

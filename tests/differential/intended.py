@@ -52,7 +52,7 @@ INTENDED = (
     Intended(
         "Vault enables audit devices through the API; OpenBao does only where its configuration allows it",
         aspect="error",
-        request="POST sys/audit/.*",
+        request="(POST|PUT) sys/audit/.*",
         theirs="cannot enable audit device via API;.*",
     ),
     Intended(
@@ -193,7 +193,7 @@ INTENDED = (
     ),
     Intended(
         "the server's log is nobody's but the server's",
-        request="POST auth/.*/tidy.*|POST auth/token/tidy",
+        request="POST (auth|sys)/.*/tidy.*",
         aspect=r"value warnings\[\]",
     ),
     Intended(
@@ -354,15 +354,44 @@ INTENDED = (
         theirs="500|client token empty",
     ),
     Intended(
+        "what is not there cannot be done, whatever the wrapping token; OpenBao looks at the token first",
+        request=r"(weak )?(DELETE|LIST|SCAN|HEAD|GET) sys/wrapping/\w+(/|\?help=1)?",
+        aspect="status|error",
+        theirs=r"400|.*wrapping token is not valid or does not exist.*",
+    ),
+    Intended(
+        "Vault still has the older paths of leases",
+        request=r"(GET|POST) sys/re(new|voke).*",
+        aspect="status|error|body",
+        theirs="404|.*unsupported path.*",
+    ),
+    Intended(
+        "an entry of the store has a name; OpenBao accepts one without, and ends",
+        request="(POST|PUT) sys/raw/?( .*)?",
+        aspect="status|body|error",
+    ),
+    Intended(
+        "one locks and unlocks with POST or PUT",
+        request="(GET|DELETE|HEAD) sys/namespaces/api-lock/.*",
+        aspect="status|error|type errors",
+        ours="4..|namespace name cannot contain /|list",
+    ),
+    Intended(
+        "that there is no such namespace, or that it is the root one, is told before what is wrong with a key",
+        request="nosudo (POST|PUT) sys/namespaces/api-lock/unlock.*",
+        aspect="error",
+    ),
+    Intended(
         "a status that HTTP does not have is refused; OpenBao hangs up",
         request=r"GET sys/health\?activecode=0",
         aspect=".*",
     ),
     Intended(
         "there is a path nowhere below a public one, and nobody is told how many errors that is",
-        request="GET (sys/(replication/status|internal/ui/mounts/)|identity/oidc/provider/.*/)",
+        request="(GET|DELETE) (sys/(replication/status|internal/ui/mounts/)|identity/oidc/provider/.*)",
         aspect="error",
-        theirs="unsupported path",
+        ours="unsupported operation|.*unsupported path.*",
+        theirs=".*unsupported (path|operation).*",
     ),
     Intended(
         "an empty list is a list",
@@ -420,14 +449,14 @@ INTENDED = (
     ),
     Intended(
         "OpenBao lists root below every prefix",
-        request=r"LIST sys/policies/detailed/acl/.*",
+        request=r"(\w+ )?(LIST|GET) sys/policies/detailed/acl/.*",
         aspect="status|error",
         ours=r"404|\[\]",
     ),
     Intended("an empty path is no path", request=r'.*sys/capabilities-self \{"paths": \[""\]\}', aspect="error"),
     Intended(
         "a name has no slash at its end",
-        request=r"(GET|DELETE) sys/(policies/password|plugins/catalog|remount/status)/.*/",
+        request=r"(GET|DELETE) sys/(policies/password|plugins/catalog|remount/status|loggers)/(.*/)?",
         aspect="status|error|body|type errors",
     ),
     Intended(
@@ -487,8 +516,8 @@ INTENDED = (
     ),
     Intended(
         "the same operation has the same words as sys/rekey and sys/rekey-recovery-key",
-        request=r"(anon )?POST sys/(rotate/(root|recovery)|rekey-recovery-key)/.*"
-        r"|(GET|DELETE) sys/rotate/recovery/verify",
+        request=r"(\w+ )?(POST|PUT) sys/(rotate/(root|recovery)|rekey-recovery-key)/.*"
+        r"|(\w+ )?(GET|DELETE) sys/rotate/recovery/verify.*",
         aspect="error",
         ours=r".*(rekey|this generation operation).*",
     ),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from .compare import Difference
 from .intended import INTENDED, Intended
 from .replay import Observation
+from .script import Case, Request
+from .sweep import ABSENT, mounted, operations
 
 
 @dataclass(slots=True)
@@ -76,3 +79,41 @@ class Report:
         ]
         left = len(lines) - limit if limit is not None and len(lines) > limit else 0
         return "\n".join([*lines[:limit], *([f"... {left} more rows"] if left else [])])
+
+
+def never_asked(cases: Iterable[Case]) -> list[str]:
+    """The operations (``VERB path``) that Caveau has and no compared request of ``cases`` is of."""
+    asked = {_operation(request) for case in cases for request in case.requests if not request.setup}
+    by_verb: dict[str, list[str]] = defaultdict(list)
+    for verb, path in asked:
+        by_verb[verb].append(path)
+    return [
+        f"{verb} {path}"
+        for paths in operations().values()
+        for path, entry in paths.items()
+        for verb in entry["operations"]
+        if not any(re.fullmatch(_pattern(path), found) for found in by_verb[verb])
+    ]
+
+
+def _operation(request: Request) -> tuple[str, str]:
+    path, _, query = request.path.partition("?")
+    flag = re.search(r"\b(list|scan)=(true|1)", query)
+    verb = flag[1].upper() if flag else "POST" if request.verb == "PUT" else request.verb
+    return verb, path.strip("/")
+
+
+def _pattern(path: str) -> str:
+    """Of the paths that a template stands for."""
+    return re.sub(r"\\\{\w+\\\}", "[^?]+", re.escape(mounted(path)))
+
+
+def coverage(cases: Iterable[Case]) -> str:
+    """How many of the operations are asked, which are not, and what Caveau has not."""
+    cases = list(cases)
+    total = sum(len(entry["operations"]) for paths in operations().values() for entry in paths.values())
+    missing = never_asked(cases)
+    lines = [f"{total - len(missing)} of {total} operations are asked"]
+    lines += [f"  never asked: {operation}" for operation in missing]
+    lines += [f"  absent: {path}*: {reason}" for path, reason in ABSENT.items()]
+    return "\n".join(lines)

@@ -18,6 +18,7 @@ import caveau
 import pytest
 from caveau.server.config import model
 from caveau.tests.differential.intended import INTENDED
+from caveau.tests.differential.sweep import ABSENT
 from caveau.tests.docs.page import Shell, run
 
 ROOT = Path(caveau.__file__).parent
@@ -171,3 +172,8 @@ def test_the_table_of_intended_differences_is_in_step():
     head = "| requests | what differs | why |\n|---|---|---|\n"
     lines = (f"| {cell(each.request)} | {cell(each.aspect)} | {each.reason} |\n" for each in INTENDED)
     generated(ROOT / "docs" / "compatibility.md", "intended differences", head + "".join(lines))
+
+
+def test_the_table_of_what_is_intended_to_be_absent_is_in_step():
+    lines = (f"| `{path.removeprefix('/')}{'*' * path.endswith('/')}` | {why} |\n" for path, why in ABSENT.items())
+    generated(ROOT / "docs" / "compatibility.md", "absent", "| path | why |\n|---|---|\n" + "".join(lines))
