@@ -360,6 +360,12 @@ INTENDED = (
         theirs=r"400|.*wrapping token is not valid or does not exist.*",
     ),
     Intended(
+        "whoever may not is told so, also where nobody else could take over",
+        request=r"(\w+ )?(POST|HEAD) sys/step-down",
+        aspect="status|body",
+        ours="403|.*permission denied.*",
+    ),
+    Intended(
         "Vault still has the older paths of leases",
         request=r"(GET|POST) sys/re(new|voke).*",
         aspect="status|error|body",
