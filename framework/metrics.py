@@ -122,6 +122,12 @@ class Timing:
         if len(buffer) >= _CHUNK:
             self.fold()
 
+    def observe_equal(self, value: float, count: int) -> None:
+        """What was the same ``count`` times."""
+        self._buffer += [value] * count
+        if len(self._buffer) >= _CHUNK:
+            self.fold()
+
     def fold(self) -> None:
         """Take up what was observed: ``count`` and ``total`` are true afterwards."""
         if not (buffer := self._buffer):

@@ -145,7 +145,10 @@ class Core:
                     answer = self.unsealed().namespaces.answer
                 if self.audit.devices and self._is_audited(incoming):
                     return await self.audit.answer(answer, self.unsealed(), incoming)
-                return await answer(incoming)
+                response = await answer(incoming)
+                if incoming.audit is not None:  # it has enabled the first device
+                    await incoming.audit.answered(response)
+                return response
             finally:
                 (self._logins if incoming.login else self._requests).observe(perf_counter() - began)
         self.check_open(incoming.op, incoming.path)

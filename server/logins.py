@@ -133,6 +133,8 @@ async def renewal(
 
 async def auth_wire(req: CoreRequest, entry: TokenEntry, text: str, ttl: int | None = None) -> dict[str, Any]:
     """The ``auth`` object of an answer that gives or renews a token."""
+    if req.incoming.audit is not None:
+        req.incoming.audit.given = entry
     wire: dict[str, Any] = {
         "client_token": text,
         "accessor": entry.accessor,

@@ -253,9 +253,10 @@ class Pipeline:
         if params is None:
             params, warnings = engine.load(route, call.captures, req.data)
         if record is not None:
-            record.found(req, decision)
-            await record.begin(wait=txn is not None or route.external)
-            checked = perf_counter()  # how long a device takes says nothing of the engine
+            record.begins(req, decision)
+            if txn is not None or route.external:
+                await record.recorded()
+                checked = perf_counter()  # how long a device takes says nothing of the engine
         timing = mount.timings.get(req.op) or self._timing(mount, req.op)
         try:
             handler = getattr(engine, route.handler)

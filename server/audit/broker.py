@@ -92,8 +92,7 @@ class Broker:
         self._config = config
         self._clock = clock
         self._metrics = metrics
-        self._requests = metrics.timing("audit.log_request")
-        self._responses = metrics.timing("audit.log_response")
+        self._timings = {kind: metrics.timing(f"audit.log_{kind}") for kind in ("request", "response")}
         self.closed = True  # nothing is recorded any longer, and so nothing answered that was to be
         self.devices: dict[str, Enabled] = {}
         self.headers: Mapping[str, bool] = {}
@@ -122,7 +121,7 @@ class Broker:
     def post_request(self, record: Record, error: CaveauError | None = None) -> list[Group]:
         """Hand the entry of a request to every device that wants it; the groups it went into."""
         return [
-            device.channel.post(line)
+            device.channel.post(line, asked=True)
             for device in self.devices.values()
             if (line := device.formatter.request(record, error))
         ]
@@ -130,40 +129,31 @@ class Broker:
     def post_response(self, record: Record, response: Response | None, error: CaveauError | None = None) -> list[Group]:
         """Hand the entry of an answer to every device that wants it; the groups it went into."""
         return [
-            device.channel.post(line)
+            device.channel.post(line, asked=False)
             for device in self.devices.values()
             if (line := device.formatter.response(record, response, error))
         ]
 
-    async def recorded(self, groups: Sequence[Group], kind: str) -> None:
+    async def recorded(self, groups: Sequence[Group], *kinds: str) -> None:
         """Return once one of the groups is recorded, or if there are none; raises AuditFailed.
 
-        ``kind``: whether it is the entry of a ``request`` or of a ``response``.
+        ``kinds``: whether it is the entry of a ``request`` or of a ``response``, or both.
         """
         began = perf_counter()
         try:
-            await self._settled(groups)
+            while waiting := _waiting(groups):
+                waiter = asyncio.get_running_loop().create_future()
+                for group in waiting:
+                    group.waiters.append(waiter)
+                await waiter
         except AuditFailed:
-            self._metrics.count(f"audit.log_{kind}_failure")
+            for kind in kinds:
+                self._metrics.count(f"audit.log_{kind}_failure")
             raise
         finally:
-            (self._requests if kind == "request" else self._responses).observe(perf_counter() - began)
-
-    async def _settled(self, groups: Sequence[Group]) -> None:
-        while groups:
-            waiting = []
-            for group in groups:
-                if not group.done:
-                    waiting.append(group)
-                elif not group.error:
-                    return
-            if not waiting:
-                causes = ", ".join(f"{group.path} ({group.error})" for group in groups)
-                raise AuditFailed(f"no audit device could record the request: {causes}")
-            waiter = asyncio.get_running_loop().create_future()
-            for group in waiting:
-                group.waiters.append(waiter)
-            await waiter
+            spent = perf_counter() - began
+            for kind in kinds:
+                self._timings[kind].observe(spent)
 
     def failures(self) -> dict[str, str]:
         """Path and cause of every device that does not record now."""
@@ -184,7 +174,7 @@ class Broker:
                 formatter, device = await self._made(entry)
             except InvalidRequest as error:
                 raise AuditFailed(f"audit device {entry.path}: {error}") from None
-            channel = Channel(entry.path, device)
+            channel = Channel(entry.path, device, self._metrics)
             if why := await channel.perform(device.open):
                 channel.fail(why)
             self._start(Enabled(entry, formatter, channel))
@@ -226,7 +216,7 @@ class Broker:
             except InvalidRequest as error:
                 _log.error("reload: audit device %s: %s", entry.path, error)
                 continue
-            self._start(Enabled(entry, formatter, Channel(entry.path, device)))
+            self._start(Enabled(entry, formatter, Channel(entry.path, device, self._metrics)))
             if known is not None:
                 await known.channel.close()
         declared = {_declared(each).path for each in config.audits}
@@ -260,7 +250,7 @@ class Broker:
         """Try a new device with a test entry, store it and put it into service; raises InvalidRequest."""
         self._check_free(entry.path)
         formatter, device = await self._made(entry)
-        channel = Channel(entry.path, device)
+        channel = Channel(entry.path, device, self._metrics)
         try:
             test = formatter.test(self._clock.time(), str(uuid.uuid4()))
             why = await channel.perform(device.open) or await channel.perform(lambda: device.write([test]))
@@ -319,6 +309,20 @@ class Broker:
             self.headers = headers
 
         on_commit(apply)
+
+
+def _waiting(groups: Sequence[Group]) -> list[Group]:
+    """The groups of which one is still to be recorded; none if one is. Raises AuditFailed when all have failed."""
+    waiting = []
+    for group in groups:
+        if not group.done:
+            waiting.append(group)
+        elif not group.error:
+            return []
+    if groups and not waiting:
+        causes = ", ".join(f"{group.path} ({group.error})" for group in groups)
+        raise AuditFailed(f"no audit device could record the request: {causes}")
+    return waiting
 
 
 def _declared(config: AuditConfig) -> Entry:

@@ -7,8 +7,10 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from time import perf_counter
 from typing import Final
 
+from ...framework.metrics import Metrics
 from .device import Device
 
 _log = logging.getLogger(__name__)
@@ -22,11 +24,12 @@ _CLOSE_SECONDS: Final = 3.0
 class Group:
     """Entries that the device at ``path`` writes together. ``error`` is why that failed, empty if it did not."""
 
-    __slots__ = ("done", "entries", "error", "path", "size", "waiters")
+    __slots__ = ("asked", "done", "entries", "error", "path", "size", "waiters")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.entries: list[bytes] = []
+        self.asked = 0  # how many of them are of requests; the others are of responses
         self.size = 0
         self.waiters: list[asyncio.Future[None]] = []
         self.done = False
@@ -43,9 +46,11 @@ class Group:
 class Channel:
     """A device, its thread, and what waits for it. Everything but the thread's part runs on the event loop."""
 
-    def __init__(self, path: str, device: Device) -> None:
+    def __init__(self, path: str, device: Device, metrics: Metrics) -> None:
         self.path = path
         self.device = device
+        name = f"audit.{path.replace('/', '-')}.log_"
+        self._requests, self._responses = metrics.timing(f"{name}request"), metrics.timing(f"{name}response")
         self.failure = ""  # why the last group was not written; empty while all is well
         self.lost = 0  # entries that this device did not record
         self._loop = asyncio.get_running_loop()
@@ -58,8 +63,8 @@ class Channel:
         self._thread = threading.Thread(target=self._run, name=f"audit {path}", daemon=True)
         self._thread.start()
 
-    def post(self, entry: bytes) -> Group:
-        """Have an entry written; the group it is in tells what came of it."""
+    def post(self, entry: bytes, *, asked: bool) -> Group:
+        """Have an entry written, ``asked``: of a request; the group it is in tells what came of it."""
         group = self._filling
         if group is None:
             if self._hung:
@@ -70,6 +75,7 @@ class Channel:
         elif group.size > _BACKLOG:
             return self._refused("too many entries wait for it")
         group.entries.append(entry)
+        group.asked += asked
         group.size += len(entry)
         return group
 
@@ -110,8 +116,10 @@ class Channel:
                 group.settle(self.failure)
         self._filling = None
 
-    def _finished(self, group: Group, error: str) -> None:
+    def _finished(self, group: Group, error: str, spent: float) -> None:
         self._writing, self._hung = None, False
+        self._requests.observe_equal(spent, group.asked)
+        self._responses.observe_equal(spent, len(group.entries) - group.asked)
         if error:
             self.fail(error)
         elif self.failure:
@@ -140,7 +148,9 @@ class Channel:
                 work()
 
     def _write(self, group: Group) -> None:
-        self._tell(self._finished, group, _attempt(lambda: self.device.write(group.entries)))
+        began = perf_counter()
+        error = _attempt(lambda: self.device.write(group.entries))
+        self._tell(self._finished, group, error, perf_counter() - began)
 
     def _end(self) -> None:
         _attempt(self.device.close)

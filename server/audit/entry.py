@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
 
 _NOBODY: Final[Mapping[str, Any]] = {"token_type": "default"}
 _ANYBODY: Final[Mapping[str, Any]] = {"policy_results": {"allowed": True}, "token_type": "default"}
-_ROOT_NAMESPACE: Final = b'{"id":"root"}'
+_TIME: Final = b'{"time":"'
+_REQUEST: Final = b'","type":"request","auth":%b,"request":'
+_RESPONSE: Final = b'","type":"response","auth":%b,"request":'
 _KNOWN: Final = 4096
 _KNOWN_ANSWERS: Final = 2048
 _LONGEST_ANSWER: Final = 2048  # bytes
@@ -51,22 +54,17 @@ _ERRORS: Final = (
 )
 
 
-class _Who(NamedTuple):
-    """What entries say of a token, as JSON: all of ``auth``, and its parts of ``request``."""
+class Frame(NamedTuple):
+    """What is the same in all entries of one token, verdict, mount and operation, as JSON.
 
-    token: TokenEntry | None
-    decision: Decision | None
-    auth: bytes
-    client: bytes
-    tokens: bytes
+    It holds what it was made of, by whose identity it is found.
+    """
 
-
-class _Where(NamedTuple):
-    """What entries say of a mount, as JSON: its parts of ``request`` and ``response``."""
-
-    mount: Mount
-    asked: bytes
-    answered: bytes
+    made_of: tuple[object, ...]
+    asks: bytes  # from the time of a request's entry to its ``request``
+    answers: bytes  # from the time of a response's entry to its ``request``
+    request: bytes  # in ``request``, from id to path
+    response: bytes  # the end of ``response``
     asked_keys: frozenset[str]  # of fields that are not hashed
     answered_keys: frozenset[str]
 
@@ -74,8 +72,8 @@ class _Where(NamedTuple):
 class Formatter:
     """Writes entries for one device: its salt, and the options that every device has.
 
-    An entry is put together of pieces of JSON, those of token and mount remembered: two entries a request are to
-    cost less than the request.
+    An entry is put together of pieces of JSON, those of token and mount remembered, and the entry of an answer
+    repeats the request's: two entries a request are to cost much less than the request.
     """
 
     def __init__(self, options: Options, salt: bytes, *, prefixes: bool) -> None:
@@ -83,8 +81,7 @@ class Formatter:
         self.hash = Hasher(salt)
         raw = options.flag("log_raw")
         self._hash: Hash = clear if raw else self.hash
-        self._often: Hash = clear if raw else self.hash.often
-        self._accessor: Hash = self._often if options.flag("hmac_accessor", True) else clear
+        self._accessor: Hash = self._hash if options.flag("hmac_accessor", True) else clear
         self._elide = options.flag("elide_list_responses")
         prefix = options.text("prefix")
         if prefix and not prefixes:
@@ -96,34 +93,37 @@ class Formatter:
         self._filter = condition(text) if (text := options.text("filter")) else None
         self._exclusions = exclusions(text) if (text := options.text("exclude")) else ()
         self._is_plain = self._filter is None and not self._exclusions and not prefix
-        self._whos: dict[str, _Who] = {}
-        self._wheres: dict[int, _Where] = {}
+        self._frames: dict[tuple[int, int, int, str], Frame] = {}
         self._answers: dict[bytes, bytes] = {}
-        self._digest_key = os.urandom(32)
+        self._digest = hashlib.blake2b(digest_size=16, key=os.urandom(32))
 
     def request(self, record: Record, error: CaveauError | None = None) -> bytes:
         """The entry of a request; of one that is refused, with why. Empty if the device is to have none."""
-        who = self._who(record)
-        record.asked[self] = asked = self._asked(record, who)
-        return self._line(record, b"request", who.auth, asked, b"", error)
+        frame = self._frame(record)
+        asked = self._asked(record, frame)
+        record.asked[self] = frame, asked
+        time = rfc3339(record.began or record.now()).encode()
+        line = b"".join((_TIME, time, frame.asks, asked, _why(error), b"}\n"))
+        return line if self._is_plain else self._wanted(line)
 
     def response(self, record: Record, response: Response | None, error: CaveauError | None = None) -> bytes:
         """The entry of an answer: ``response``, or ``error`` instead. Empty if the device is to have none."""
-        who = self._who(record)
-        asked = record.asked.get(self) or self._asked(record, who)
-        auth = who.auth
+        known = record.asked.get(self)
+        frame = self._frame(record) if known is None or record.failed else known[0]
+        asked = self._asked(record, frame) if known is None else known[1]
+        answers = frame.answers
         if response is None:
             assert error is not None
             text = str(error)
             given = b'"data":' + orjson.dumps({"error": self._hash(text)}) if text else b""
         else:
-            given = self._given(record, response)
+            given = self._given(record, frame, response)
             if response.auth and record.is_login:
-                auth = orjson.dumps(self._given_auth(response.auth))
-        mount = record.mount
-        where = self._where(mount).answered if mount is not None else b""
-        answered = b',"response":{%b%b%b}' % (given, b"," if given and where else b"", where)
-        return self._line(record, b"response", auth, asked, answered, error)
+                answers = _RESPONSE % orjson.dumps(self._given_auth(record, response.auth))
+        end = frame.response if given else frame.response[1:]
+        time = rfc3339(record.now()).encode()
+        line = b"".join((_TIME, time, answers, asked, b',"response":{', given, end, b"}", _why(error), b"}\n"))
+        return line if self._is_plain else self._wanted(line)
 
     def test(self, now: float, request_id: str) -> bytes:
         """The entry with which a device is tried when it is enabled."""
@@ -137,14 +137,6 @@ class Formatter:
         }  # fmt: skip
         return self._prefix + orjson.dumps(entry) + b"\n"
 
-    def _line(
-        self, record: Record, kind: bytes, auth: bytes, asked: bytes, answered: bytes, error: CaveauError | None
-    ) -> bytes:
-        why = b"" if error is None or not (text := _summary(error)) else b',"error":' + orjson.dumps(text)
-        time = rfc3339(record.now()).encode()
-        line = b'{"time":"%b","type":"%b","auth":%b,"request":%b%b%b}\n' % (time, kind, auth, asked, answered, why)
-        return line if self._is_plain else self._wanted(line)
-
     def _wanted(self, line: bytes) -> bytes:
         """The line as a device with a prefix, a filter or exclusions is to have it."""
         if self._filter is None and not self._exclusions:
@@ -154,35 +146,53 @@ class Formatter:
             return b""
         return self._prefix + jsontext.dumps(without(entry, self._exclusions), sort_keys=False) + b"\n"
 
-    # Who
+    # Who, and where
 
-    def _who(self, record: Record) -> _Who:
-        token, decision, text = record.token, record.decision, record.incoming.token
-        if token is None:
-            tokens = b'"client_token":%b,' % orjson.dumps(self._often(text)) if text else b""
-            return _Who(None, None, orjson.dumps(_NOBODY if record.failed else _ANYBODY), b"", tokens)
-        known = self._whos.get(text)
-        if known is not None and known.token is token and known.decision is decision:
-            return known
-        namespace = record.namespace.id
-        tokens = b'"client_token":%b,' % orjson.dumps(self._often(text))
-        if token.accessor:
-            tokens += b'"client_token_accessor":%b,' % orjson.dumps(self._accessor(token.accessor))
-        client = token.entity_id or client_id(token.policies, namespace)
-        who = _Who(
-            token,
-            decision,
-            orjson.dumps(self._token(token, text, decision, namespace)),
-            b'"client_id":%b,' % orjson.dumps(client),
-            tokens,
+    def _frame(self, record: Record) -> Frame:
+        token, decision, mount, op = record.token, record.decision, record.mount, record.op
+        key = (record.failed if token is None else id(token), id(decision), id(mount), op)
+        frame = self._frames.get(key)
+        if frame is None:
+            frame = self._made(record)
+            comes_again = not record.incoming.token if token is None else token.key and not token.num_uses
+            if mount is not None and comes_again:
+                if len(self._frames) >= _KNOWN:
+                    self._frames.clear()
+                self._frames[key] = frame
+        return frame
+
+    def _made(self, record: Record) -> Frame:
+        token, mount, namespace, text = record.token, record.mount, record.namespace, record.incoming.token
+        auth: Mapping[str, Any] = _NOBODY if record.failed else _ANYBODY
+        asked: dict[str, Any] = {}
+        end, keys = b"", (frozenset[str](), frozenset[str]())
+        if token is not None:
+            auth = self._token(token, text, record.decision, namespace.id)
+            asked["client_id"] = token.entity_id or client_id(token.policies, namespace.id)
+        asked["operation"] = record.op
+        if mount is not None:
+            asked |= _mount(mount, "mount_running_version")
+            end = b"," + orjson.dumps(_mount(mount, "mount_running_plugin_version"))[1:-1]
+            config = mount.entry.config
+            shown = config.audit_non_hmac_request_keys, config.audit_non_hmac_response_keys
+            keys = frozenset(shown[0] or ()), frozenset(shown[1] or ())
+        if text:
+            asked["client_token"] = self._hash(text)
+        if token is not None and token.accessor:
+            asked["client_token_accessor"] = self._accessor(token.accessor)
+        asked["namespace"] = {"id": namespace.id} | ({"path": namespace.path} if namespace.path else {})
+        who = orjson.dumps(auth)
+        return Frame(
+            (token, record.decision, mount),
+            _REQUEST % who,
+            _RESPONSE % who,
+            b',%b,"path":' % orjson.dumps(asked)[1:-1],
+            end,
+            *keys,
         )
-        if len(self._whos) >= _KNOWN:
-            self._whos.clear()
-        self._whos[text] = who
-        return who
 
     def _token(self, token: TokenEntry, text: str, decision: Decision | None, namespace: str) -> dict[str, Any]:
-        shown: dict[str, Any] = {"client_token": self._often(text)}
+        shown: dict[str, Any] = {"client_token": self._hash(text)}
         if token.accessor:
             shown["accessor"] = self._accessor(token.accessor)
         shown |= {
@@ -201,46 +211,22 @@ class Formatter:
 
     # What was asked
 
-    def _asked(self, record: Record, who: _Who) -> bytes:
-        incoming, mount, namespace = record.incoming, record.mount, record.namespace
-        where = None if mount is None else self._where(mount)
-        more = b""
-        if incoming.data:
-            data = hidden(incoming.data, self._hash, where.asked_keys if where else frozenset())
-            more = b',"data":' + jsontext.dumps(data, sort_keys=False)
-        if incoming.remote_address:
-            more += b',"remote_address":' + orjson.dumps(incoming.remote_address)
-        if isinstance(peer := incoming.peer, tuple):
-            more += b',"remote_port":%d' % peer[1]
-        if incoming.wrap_ttl:
-            more += b',"wrap_ttl":%d' % incoming.wrap_ttl
+    def _asked(self, record: Record, frame: Frame) -> bytes:
+        incoming = record.incoming
+        more = b"}"
         if record.headers and (headers := self._headers(record)):
-            more += b',"headers":' + jsontext.dumps(headers, sort_keys=False)
-        return b'{"id":%b,%b"operation":"%b",%b%b"namespace":%b,"path":%b%b}' % (
-            orjson.dumps(incoming.id),
-            who.client,
-            record.op.encode(),
-            b"" if where is None else where.asked + b",",
-            who.tokens,
-            orjson.dumps({"id": namespace.id, "path": namespace.path}) if namespace.path else _ROOT_NAMESPACE,
-            orjson.dumps(incoming.path),
-            more,
-        )
-
-    def _where(self, mount: Mount) -> _Where:
-        known = self._wheres.get(id(mount))
-        if known is None:
-            if len(self._wheres) >= _KNOWN:
-                self._wheres.clear()
-            config = mount.entry.config
-            known = self._wheres[id(mount)] = _Where(
-                mount,
-                orjson.dumps(_mount(mount, "mount_running_version"))[1:-1],
-                orjson.dumps(_mount(mount, "mount_running_plugin_version"))[1:-1],
-                frozenset(config.audit_non_hmac_request_keys or ()),
-                frozenset(config.audit_non_hmac_response_keys or ()),
+            more = b',"headers":%b}' % jsontext.dumps(headers, sort_keys=False)
+        if incoming.wrap_ttl:
+            more = b',"wrap_ttl":%d%b' % (incoming.wrap_ttl, more)
+        if incoming.data:
+            data = hidden(incoming.data, self._hash, frame.asked_keys)
+            more = b',"data":%b%b' % (jsontext.dumps(data, sort_keys=False), more)
+        return b"".join(
+            (
+                b'{"id":', orjson.dumps(incoming.id), frame.request, orjson.dumps(incoming.path),
+                _from(incoming.remote_address, incoming.peer), more,
             )
-        return known
+        )  # fmt: skip
 
     def _headers(self, record: Record) -> dict[str, list[str]]:
         given = record.incoming.headers
@@ -254,13 +240,13 @@ class Formatter:
 
     # What was answered
 
-    def _given(self, record: Record, response: Response) -> bytes:
+    def _given(self, record: Record, frame: Frame, response: Response) -> bytes:
         """The fields of ``response`` but for those of the mount, without the braces."""
         if response.wrap_info is not None:
             return b'"wrap_info":' + orjson.dumps(self._wrap(response.wrap_info))
         given = []
         if response.auth:
-            given.append(b'"auth":' + orjson.dumps(self._given_auth(response.auth)))
+            given.append(b'"auth":' + orjson.dumps(self._given_auth(record, response.auth)))
         if response.lease_id:
             given.append(b'"secret":' + orjson.dumps({"lease_id": response.lease_id}))
         if response.body is not None:
@@ -271,7 +257,7 @@ class Formatter:
             }
             given.append(b'"data":' + orjson.dumps(raw))
         elif response.data is not None:
-            given.append(b'"data":' + self._data(record, response.data))
+            given.append(b'"data":' + self._data(record, frame.answered_keys, response.data))
         if response.warnings:
             given.append(b'"warnings":' + orjson.dumps(list(response.warnings)))
         return given[0] if len(given) == 1 else b",".join(given)
@@ -288,14 +274,12 @@ class Formatter:
             info["wrapped_accessor"] = self._accessor(wrap.wrapped_accessor)
         return info
 
-    def _data(self, record: Record, data: Any) -> bytes:
+    def _data(self, record: Record, keys: frozenset[str], data: Any) -> bytes:
         if self._elide and record.op in ("list", "scan") and isinstance(data, Mapping):
             data = {
                 key: len(value) if key in ("keys", "key_info") and hasattr(value, "__len__") else value
                 for key, value in data.items()
             }
-        mount = record.mount
-        keys = frozenset[str]() if mount is None else self._where(mount).answered_keys
         if not keys or self._hash is clear:
             text = jsontext.dumps(data, sort_keys=False)
             if self._hash is clear:
@@ -307,7 +291,9 @@ class Formatter:
     def _remembered(self, text: bytes, data: Any) -> bytes:
         """What becomes of ``data``, whose JSON is ``text``. Most reads are of what was read before; it is known by
         its digest, so that no secret is kept for it."""
-        digest = hashlib.blake2b(text, digest_size=16, key=self._digest_key).digest()
+        hashed = self._digest.copy()
+        hashed.update(text)
+        digest = hashed.digest()
         known = self._answers.get(digest)
         if known is None:
             known = jsontext.dumps(hidden(data, self._hash), sort_keys=False)
@@ -316,12 +302,12 @@ class Formatter:
             self._answers[digest] = known
         return known
 
-    def _given_auth(self, auth: Mapping[str, Any]) -> dict[str, Any]:
+    def _given_auth(self, record: Record, auth: Mapping[str, Any]) -> dict[str, Any]:
         """The token that an answer brings; ``auth`` is in wire form."""
         shown = {
             "client_token": self._hash(auth["client_token"]) if auth.get("client_token") else None,
             "accessor": self._accessor(auth["accessor"]) if auth.get("accessor") else None,
-            "display_name": auth.get("display_name"),
+            "display_name": record.given.display_name if record.given is not None else "",
             "policies": auth.get("policies"),
             "token_policies": auth.get("token_policies"),
             "identity_policies": auth.get("identity_policies"),
@@ -358,10 +344,19 @@ def _results(decision: Decision, namespace: str) -> dict[str, Any]:
     return found
 
 
-def _summary(error: CaveauError) -> str:
+def _why(error: CaveauError | None) -> bytes:
     """What kind of error it was. Its text may quote the request, and is hashed with the response."""
+    if error is None:
+        return b""
     text = next(text for kind, text in _ERRORS if isinstance(error, kind))
-    return f"1 error occurred:\n\t* {text}\n\n" if text else ""
+    return b',"error":' + orjson.dumps(f"1 error occurred:\n\t* {text}\n\n") if text else b""
+
+
+@lru_cache(1024)
+def _from(address: str, peer: object) -> bytes:
+    """Where a request came from. ``peer`` is the other end of its connection, which may be a proxy."""
+    shown = b',"remote_address":' + orjson.dumps(address) if address else b""
+    return shown + b',"remote_port":%d' % peer[1] if isinstance(peer, tuple) else shown
 
 
 def client_id(policies: tuple[str, ...], namespace: str) -> str:

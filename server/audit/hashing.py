@@ -11,7 +11,6 @@ from ...framework import jsontext
 _BLOCK = 64  # bytes, of SHA-256
 _PREFIX = "hmac-sha256:"
 _PLAIN = frozenset({bool, int, float, type(None)})
-_KEPT, _LONGEST_KEPT = 4096, 64
 
 Hash = Callable[[str], str]
 
@@ -19,14 +18,13 @@ Hash = Callable[[str], str]
 class Hasher:
     """Hashes texts as ``sys/audit-hash`` does; equal texts have equal hashes on one device."""
 
-    __slots__ = ("_inner", "_known", "_outer")
+    __slots__ = ("_inner", "_outer")
 
     def __init__(self, salt: bytes) -> None:
         """``salt``: at most 64 bytes."""
         key = salt.ljust(_BLOCK, b"\0")
         self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in key))
         self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
-        self._known: dict[str, str] = {}
 
     def __call__(self, text: str) -> str:
         """``hmac-sha256:`` and 64 hexadecimal digits."""
@@ -35,17 +33,6 @@ class Hasher:
         outer = self._outer.copy()
         outer.update(inner.digest())
         return _PREFIX + outer.hexdigest()
-
-    def often(self, text: str) -> str:
-        """The same for what comes again and again, such as a token: a few thousand are remembered."""
-        known = self._known.get(text)
-        if known is None:
-            known = self(text)
-            if len(text) <= _LONGEST_KEPT:
-                if len(self._known) >= _KEPT:
-                    self._known.clear()
-                self._known[text] = known
-        return known
 
 
 def clear(text: str) -> str:

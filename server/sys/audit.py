@@ -9,6 +9,7 @@ from ...framework import Field, NoParams, Params, Response, delete, read, update
 from ...framework.errors import InvalidRequest
 from ...framework.wire import PAIRS
 from ..audit.broker import Entry
+from ..audit.record import Record
 from ..mounts import clean_path
 from ..request import CoreRequest
 from .base import SystemRoutes
@@ -57,7 +58,10 @@ class AuditRoutes(SystemRoutes):
                 "cannot enable audit device via API; use declarative, config-based audit device management instead"
             )
         entry = Entry(clean_path(p.path), p.type, p.description, p.local, p.options)
-        await self.core.audit.enable(req.node.store, entry)
+        broker = self.core.audit
+        await broker.enable(req.node.store, entry)
+        if req.incoming.audit is None:
+            req.incoming.audit = Record.of_the_first_device(broker, req)
 
     @delete("audit/{path:some}", sudo=True)
     async def disable_audit_device(self, req: CoreRequest, p: DevicePath) -> None:

@@ -23,7 +23,7 @@ def add(server: Server, path: str) -> Memory:
     broker, device = server.core.audit, Memory()
     formatter = next(iter(broker.devices.values())).formatter
     entry = next(iter(broker.devices.values())).entry
-    broker.devices[path] = Enabled(entry, formatter, channel.Channel(path, device))
+    broker.devices[path] = Enabled(entry, formatter, channel.Channel(path, device, server.core.metrics))
     return device
 
 
@@ -48,8 +48,11 @@ async def test_a_device_s_life(audited, tmp_path):
     await server.call("update", "sys/audit/file", {"type": "file", "options": options})
     shown = (await server.call("read", "sys/audit")).data
     assert shown == {"file/": {"description": "", "local": False, "path": "file/", "type": "file", "options": options}}
-    test, request, response = await asyncio.to_thread(lines, file)
+    test, enabled, request, response = await asyncio.to_thread(lines, file)
     assert test["request"]["path"] == "sys/audit/test"
+    assert (enabled["type"], enabled["request"]["path"]) == ("response", "sys/audit/file")
+    assert enabled["request"]["data"]["options"]["file_path"].startswith("hmac-sha256:")
+    assert enabled["auth"]["policy_results"]["granting_policies"][0]["name"] == "root"
     assert request["request"]["path"] == response["request"]["path"] == "sys/audit"
     with pytest.raises(InvalidRequest, match="path already in use"):
         await audited.enable("file/below")
@@ -241,3 +244,11 @@ async def test_the_token_s_header_is_never_shown(audited):
     await audited.server.call("update", "sys/config/auditing/request-headers/X-Vault-Token", {"hmac": False})
     await audited.server.call("read", "sys/mounts", headers={"x-vault-token": audited.server.root})
     assert audited.server.root not in audited.text()
+
+
+async def test_each_device_is_timed(only):
+    server, _ = only
+    await server.call("read", "sys/mounts")
+    timings = {each.key.name: each.count for each in server.core.metrics.all_timings()}
+    assert timings["audit.ours-.log_request"] == timings["audit.ours-.log_response"] == 1
+    assert timings["audit.log_request"] == timings["audit.log_response"] == 2  # of them enabling the first device

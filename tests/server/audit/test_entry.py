@@ -8,7 +8,7 @@ import hmac
 import json
 
 import pytest
-from caveau.framework.errors import InvalidRequest, PermissionDenied, UnsupportedPath
+from caveau.framework.errors import InvalidRequest, NotFound, PermissionDenied, UnsupportedPath
 
 
 def salt(audited, path: str = "file/") -> bytes:
@@ -230,3 +230,18 @@ async def test_all_tokens_with_the_same_policies_are_one_client(audited):
     await audited.server.call("read", "sys/mounts")
     wanted = hashlib.sha256(b"root\x00root").digest()
     assert audited.last()["request"]["client_id"] == base64.b64encode(wanted).decode()
+
+
+async def test_a_made_token_is_called_by_its_name(audited):
+    await audited.enable()
+    await audited.server.token(["default"], display_name="robot")
+    assert audited.last()["response"]["auth"]["display_name"] == "token-robot"
+
+
+async def test_a_failed_read_was_asked_for_without_an_error(audited):
+    await audited.enable()
+    with pytest.raises(NotFound):
+        await audited.server.call("read", "kv-v1/none")
+    request, response = audited.entries()[-2:]
+    assert request["auth"] == response["auth"]
+    assert "error" not in request
