@@ -78,10 +78,11 @@ async def attempt(req: CoreRequest, name: str, handler: Callable[[CoreRequest, P
         answer = await handler(req, params)
     except InvalidCredentials as error:
         lockout.check(mount, name)
-        lockout.failed(req.node.namespace, mount, name, known=error.known)
+        await lockout.failed(req.node, mount, name, known=error.known)
         raise
     lockout.check(mount, name)  # many guesses at once are no more guesses: a right one among them tells nothing
-    lockout.succeeded(mount, name)
+    if lockout:
+        await lockout.succeeded(req.node, mount, name)
     return answer
 
 

@@ -93,6 +93,7 @@ class Node:
         for entry in await self._entries(self.store):
             await self._restore(entry)
         await self.intents.resume()
+        await self.core.lockout.load(self)
         self.begin(self._count_leases(), "count leases")
 
     async def close(self) -> None:

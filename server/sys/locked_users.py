@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from ...framework import Field, Params, read, update
+from ..lockout import stored
 from ..request import CoreRequest
 from .base import SystemRoutes
 
@@ -24,7 +25,9 @@ class LockedUserRoutes(SystemRoutes):
     @read("locked-users")
     async def list_locked_users(self, req: CoreRequest, p: LockedParams) -> dict[str, Any]:
         """Show who is locked out, by namespace and auth mount."""
-        here = req.node.namespace
+        here, namespaces = req.node.namespace, req.node.namespaces
+        for namespace in await stored(req.root, namespaces.below(here, deep=True)):
+            await namespaces.node(namespace)  # to take them up
         locked = self.core.lockout.locked(here, p.mount_accessor) or [(here, {})]
         by_namespace: list[dict[str, Any]] = []
         for namespace, mounts in locked:
@@ -44,4 +47,4 @@ class LockedUserRoutes(SystemRoutes):
     @update("locked-users/{mount_accessor:segment}/unlock/{alias_identifier:some}", writes=False)
     async def unlock_user(self, req: CoreRequest, p: LockedUser) -> None:
         """Let a user log in again."""
-        self.core.lockout.unlock(req.node.namespace, p.mount_accessor, p.alias_identifier)
+        await self.core.lockout.unlock(req.node, p.mount_accessor, p.alias_identifier)

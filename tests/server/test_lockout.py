@@ -6,10 +6,9 @@ import asyncio
 
 import pytest
 from caveau.auth import userpass
-from caveau.framework.errors import InvalidCredentials, InvalidRequest, PermissionDenied
+from caveau.framework.errors import InvalidCredentials, InvalidRequest, PermissionDenied, StoreError
 from caveau.server import lockout
 from caveau.server.config.model import UserLockoutConfig
-from caveau.server.layout import Namespace
 from caveau.tests.server.harness import Server
 
 MINUTE = 60
@@ -128,17 +127,24 @@ async def test_locked_users_are_listed_and_let_in_again(server):
 
 
 async def test_a_namespace_sees_its_own(server):
-    mount = server.node.router.get("auth/userpass/")
-    here, below, beside = (Namespace(path, path) for path in ("", "n1/", "n2/"))
-    for name, namespace in (("ann", here), ("zoe", below), ("bob", beside)):
+    mount, counts = server.node.router.get("auth/userpass/"), server.core.lockout
+    for path in ("n1", "n2"):
+        await server.call("update", f"sys/namespaces/{path}")
+    namespaces = server.core.namespaces
+    here, below, beside = [await namespaces.node(namespaces.at(path)) for path in ("", "n1/", "n2/")]
+    for name, node in (("ann", here), ("zoe", below), ("bob", beside)):
         for _ in range(5):
-            server.core.lockout.failed(namespace, mount, name, known=True)
+            await counts.failed(node, mount, name, known=True)
     of = mount.entry.accessor
-    assert server.core.lockout.locked(here) == [(here, {of: ["ann"]}), (below, {of: ["zoe"]}), (beside, {of: ["bob"]})]
-    assert server.core.lockout.locked(below) == [(below, {of: ["zoe"]})]
-    server.core.lockout.unlock(below, of, "ann")  # not theirs
-    server.core.lockout.unlock(below, of, "zoe")
-    assert server.core.lockout.locked(here) == [(here, {of: ["ann"]}), (beside, {of: ["bob"]})]
+
+    def seen(node):
+        return [(where.path, names) for where, names in counts.locked(node.namespace)]
+
+    assert seen(here) == [("", {of: ["ann"]}), ("n1/", {of: ["zoe"]}), ("n2/", {of: ["bob"]})]
+    assert seen(below) == [("n1/", {of: ["zoe"]})]
+    await counts.unlock(below, of, "ann")  # not theirs
+    await counts.unlock(below, of, "zoe")
+    assert seen(here) == [("", {of: ["ann"]}), ("n2/", {of: ["bob"]})]
 
 
 async def test_a_mount_has_its_own_rules(server):
@@ -202,3 +208,106 @@ async def test_lockouts_in_a_namespace(server):
     of = (await server.call("read", "n1/sys/auth/userpass")).data["accessor"]
     await server.call("update", f"n1/sys/locked-users/{of}/unlock/zoe")
     await server.call("update", "n1/auth/userpass/login/zoe", {"password": "right"}, token="")
+
+
+async def restarted(server):
+    """Another server on the same store, unsealed."""
+    await server.core.stop()
+    fresh = Server(server.store)
+    fresh.keys, fresh.root, fresh.clock = server.keys, server.root, server.clock
+    fresh.core.clock = fresh.core.lockout._clock = server.clock
+    await fresh.unseal()
+    return fresh
+
+
+async def records(server):
+    return [key for key in await server.plain() if "sys/lockout/" in key]
+
+
+async def test_a_lockout_survives_a_restart(server):
+    await fail(server, 4)
+    assert not await records(server)  # one that is none yet
+    await fail(server)
+    await fail(server, 5, "nobody")
+    assert len(await records(server)) == 2
+    server = await restarted(server)
+    for name in ("ann", "nobody"):
+        with pytest.raises(PermissionDenied):
+            await login(server, name, "wrong")
+    assert (await locked(server))["total"] == 1
+    server.clock.advance(15 * MINUTE - 1)
+    with pytest.raises(PermissionDenied):
+        await login(server)
+    server.clock.advance(1)
+    await login(server)
+    assert len(await records(server)) == 1
+    server = await restarted(server)
+    assert not await records(server)  # over
+    await fail(server, 4)
+    await login(server)
+
+
+async def test_who_was_let_in_again_stays_so(server):
+    await fail(server, 5)
+    await server.call("update", f"sys/locked-users/{await accessor(server)}/unlock/ann")
+    assert not await records(server)
+    server = await restarted(server)
+    await login(server)
+
+
+async def test_lockouts_of_a_mount_that_is_gone_are_deleted(server):
+    await fail(server, 5)
+    await server.call("delete", "sys/auth/userpass")
+    server = await restarted(server)
+    assert not await records(server)
+
+
+async def test_lockouts_in_a_namespace_that_nobody_has_used_since_the_start(server):
+    await server.call("update", "sys/namespaces/n1")
+    await server.call("update", "n1/sys/auth/userpass", {"type": "userpass"})
+    await server.call("update", "n1/auth/userpass/users/zoe", {"password": "right"})
+    for _ in range(5):
+        with pytest.raises(InvalidCredentials):
+            await server.call("update", "n1/auth/userpass/login/zoe", {"password": "wrong"}, token="")
+    server = await restarted(server)
+    assert (await locked(server))["total"] == 1
+    server = await restarted(server)
+    with pytest.raises(PermissionDenied):
+        await server.call("update", "n1/auth/userpass/login/zoe", {"password": "right"}, token="")
+
+
+async def test_a_store_that_fails_unlocks_nobody(server, monkeypatch, caplog):
+    await fail(server, 4)
+    real = server.node.store.run
+
+    async def run(work, *more):
+        if work.__qualname__.startswith("_store"):
+            raise StoreError("full")
+        return await real(work, *more)
+
+    monkeypatch.setattr(server.node.store, "run", run)
+    await fail(server)
+    assert "lockouts are not stored" in caplog.text
+    with pytest.raises(PermissionDenied):
+        await login(server)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\ud800b", "new\nline"])
+async def test_names_as_nobody_has_are_kept_short(server, name):
+    await server.call("update", "sys/auth/approle", {"type": "approle"})
+    for error in (*[InvalidCredentials] * 5, PermissionDenied):
+        with pytest.raises(error):
+            await server.call("update", "auth/approle/login", {"role_id": name, "secret_id": "x"}, token="")
+    ((_, kept),) = server.core.lockout._unknown
+    assert len(kept) == 64
+    with pytest.raises(PermissionDenied):
+        await (await restarted(server)).call(
+            "update", "auth/approle/login", {"role_id": name, "secret_id": "x"}, token=""
+        )
+
+
+async def test_a_flood_of_names_does_not_fill_the_store(server, monkeypatch):
+    monkeypatch.setattr(lockout, "_UNKNOWN", 2)
+    for number in range(5):
+        await fail(server, 5, f"nobody-{number}")
+    assert len(await records(server)) == 2
