@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from .storage import View
 
@@ -19,6 +19,10 @@ class _Empty(dict[str, Any]):
 
 
 NOTHING: Mapping[str, Any] = _Empty()
+
+
+NOT_ASKED: Final = object()
+"""Of a route without an ``exists`` method, and where none was called."""
 
 
 class Client(Protocol):
@@ -58,6 +62,7 @@ class Request:
     headers: Mapping[str, str] = NOTHING  # those the mount lets through, lower case
     remote_address: str = ""
     peer_certificate: bytes | None = None  # DER, of a TLS client that showed one
+    existing: Any = NOT_ASKED  # what the ``exists`` method of the route has answered
 
     async def intend(self, kind: str, details: Mapping[str, Any]) -> None:
         """Say what the handler of an ``external`` route is about to make, or change, outside the store.

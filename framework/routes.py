@@ -56,7 +56,8 @@ class Route:
     writes     runs in a storage transaction, on the active node
     external   has an effect outside the store: never rerun on a conflict
     sealed     answers while the server is sealed too
-    exists     name of the method that tells create from update; empty: always update
+    exists     name of the method that tells create from update, and may do so by what it has found, which is
+               ``req.existing`` then; empty: always update
     hidden     left out of the OpenAPI document
     login      name of the field that says who logs in: whom failures (InvalidCredentials) may lock out
     """

@@ -59,44 +59,59 @@ class Answer:
         """Close the connection after this answer."""
         self.keep_alive = False
 
-    async def prepare(self, request: HttpRequest) -> None:
-        """Called by the connection before ``write_eof``."""
-        self._request = request
-        if self.keep_alive is None:
-            self.keep_alive = request.keep_alive
+    def post(self, request: HttpRequest) -> bool:
+        """Send it with what else goes out in this turn of the loop; False when it is too big for that, or the last.
 
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Send it; raises ConnectionError when the client has gone."""
-        request, status = self._request, self.status
-        transport = request.transport
-        if transport is None:
-            raise ConnectionResetError("the client has closed the connection")
-        length = "" if status in _BODILESS else f"Content-Length: {len(self.body)}\r\n"
-        text = self._head(length)
-        if request.method != "HEAD" and status not in _BODILESS:
-            text += self.body
-        outbox = request.protocol.outbox
-        if self.keep_alive and len(text) <= _SMALL:
-            outbox.post(transport, text)
-            return
-        outbox.flush()  # a pipelined answer before this one goes first
+        Raises ConnectionError when the client has gone.
+        """
+        text, transport = self._whole(request), self._transport(request)
+        if not self.keep_alive or len(text) > _SMALL:
+            return False
+        request.protocol.outbox.post(transport, text)
+        return True
+
+    async def send(self, request: HttpRequest) -> None:
+        """Send it, and wait for a client that takes its answers slowly; raises ConnectionError when it has gone."""
+        text, transport = self._whole(request), self._transport(request)
+        request.protocol.outbox.flush()  # a pipelined answer before this one goes first
         transport.write(text)
-        if request.protocol._paused:  # the client takes its answers slowly
+        if request.protocol._paused:
             await request.protocol._drain_helper()
 
-    def _head(self, framing: str) -> bytes:
+    def _whole(self, request: HttpRequest) -> bytes:
+        if self.status in _BODILESS:
+            return self._head(request, "")
+        head = self._head(request, f"Content-Length: {len(self.body)}\r\n")
+        return head if request.method == "HEAD" else head + self.body
+
+    def _head(self, request: HttpRequest, framing: str) -> bytes:
         """Status line and headers; ``framing``: the header lines that say where the body ends."""
-        request, head = self._request, _HEADS[self.status]
+        if self.keep_alive is None:
+            self.keep_alive = request.keep_alive
+        head = _HEADS[self.status]
         if self.headers:
             head = _with(head, self.headers)
-        head += framing
         if not self.keep_alive:
-            head += "Connection: close\r\n"
+            framing += "Connection: close\r\n"
         elif request.version == HttpVersion10:
-            head += "Connection: keep-alive\r\n"
-        head += f"Date: {rfc822_formatted_time()}\r\n\r\n"
+            framing += "Connection: keep-alive\r\n"
         request.begun = True
-        return head.encode("utf-8", "surrogateescape")
+        return f"{head}{framing}Date: {rfc822_formatted_time()}\r\n\r\n".encode("utf-8", "surrogateescape")
+
+    @staticmethod
+    def _transport(request: HttpRequest) -> asyncio.Transport:
+        transport = request.protocol.transport
+        if transport is None:
+            raise ConnectionResetError("the client has closed the connection")
+        return transport
+
+    # What aiohttp asks of the answer to a client that wants another protocol.
+
+    async def prepare(self, request: HttpRequest) -> None:
+        self._request = request
+
+    async def write_eof(self) -> None:
+        await self.send(self._request)
 
 
 class Stream(Answer):
@@ -112,14 +127,14 @@ class Stream(Answer):
         self._pieces = pieces
         self.keep_alive = False
 
-    async def write_eof(self, data: bytes = b"") -> None:
-        request = self._request
-        transport = request.transport
-        if transport is None:
-            raise ConnectionResetError("the client has closed the connection")
+    def post(self, request: HttpRequest) -> bool:
+        return False
+
+    async def send(self, request: HttpRequest) -> None:
+        transport = self._transport(request)
         chunked = request.version != HttpVersion10
         request.protocol.outbox.flush()
-        transport.write(self._head("Transfer-Encoding: chunked\r\n" if chunked else ""))
+        transport.write(self._head(request, "Transfer-Encoding: chunked\r\n" if chunked else ""))
         async with contextlib.aclosing(self._pieces) as pieces:  # type: ignore[type-var]  # generators, all of them
             async for piece in pieces:
                 if transport.is_closing():
@@ -127,15 +142,15 @@ class Stream(Answer):
                 if piece:
                     transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
                     if request.protocol._paused:
-                        await self._drained(transport)
+                        await self._drained(request, transport)
         if chunked:
             transport.write(b"0\r\n\r\n")
 
-    async def _drained(self, transport: asyncio.Transport) -> None:
+    async def _drained(self, request: HttpRequest, transport: asyncio.Transport) -> None:
         """Wait until the client has taken what was written; raises ConnectionError when that takes too long."""
         try:
             async with asyncio.timeout(_PATIENCE):
-                await self._request.protocol._drain_helper()
+                await request.protocol._drain_helper()
         except TimeoutError:
             transport.abort()
             raise ConnectionResetError("the client does not take its answer") from None

@@ -130,9 +130,12 @@ class Connection(RequestHandler):
         """
         if not self._between or self._buffer_paused or new > len(self._messages):
             return True  # where each begins in the data, or what the parser holds back, is not known
-        *earlier, (last, body) = list(self._messages)[-new:]
+        last, body = self._messages[-1]
         if getattr(last, "chunked", False):
             return False  # chunks end in an empty line, and the data does not
+        if new == 1:
+            return data.find(b"\r\n\r\n") + 4 + body.total_bytes >= len(data)
+        *earlier, _ = list(self._messages)[-new:]
         at = 0
         for message, payload in earlier:
             if getattr(message, "chunked", False):
@@ -207,9 +210,19 @@ class Connection(RequestHandler):
             handler, message = self._make_error_handler(message), ERROR
         request = HttpRequest(message, payload, self)
         self._answering, self._taken = task, self._loop.time()
+        self._request_in_progress = True
+        self._current_request = request  # type: ignore[assignment]  # all that aiohttp asks of it
         try:
-            answer = await self._handle(request, handler)
-            await self._send(request, answer)
+            try:
+                answer: Answer = await handler(request)
+            except Exception as error:
+                answer = self.handle_error(request, 500, error)
+            finally:
+                self._current_request = None
+            if self._upgraded:  # the client asked for another protocol: aiohttp goes back to HTTP
+                await self.finish_response(request, answer, None)  # type: ignore[arg-type]
+            elif not answer.post(request):
+                await answer.send(request)
         except ConnectionError:
             return False
         finally:
@@ -225,24 +238,6 @@ class Connection(RequestHandler):
         if self._keepalive_handle is None:
             self._keepalive_handle = self._loop.call_at(close_time, self._process_keepalive)
         return True
-
-    async def _handle(self, request: HttpRequest, handler: Callable[[HttpRequest], Awaitable[Any]]) -> Answer:
-        self._request_in_progress = True
-        self._current_request = request  # type: ignore[assignment]  # all that aiohttp asks of it
-        try:
-            answer: Answer = await handler(request)
-            return answer
-        except Exception as error:
-            return self.handle_error(request, 500, error)
-        finally:
-            self._current_request = None
-
-    async def _send(self, request: HttpRequest, answer: Answer) -> None:
-        if self._upgraded:  # the client asked for another protocol: aiohttp goes back to HTTP
-            await self.finish_response(request, answer, None)  # type: ignore[arg-type]
-            return
-        await answer.prepare(request)
-        await answer.write_eof()
 
     async def _rest_of(self, payload: StreamReader) -> bool:
         """Read what is left of a body and forget it; whether it came to its end in time."""

@@ -50,6 +50,7 @@ _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _HEAD_LIKE_GET = frozenset({"sys/health"})
 DEFAULT_MAX_BODY = 32 << 20  # bytes
 _SMALL = 16 << 10  # bytes: aiohttp never stops reading from a connection for them
+_JSON = "application/json"
 _FORM = "application/x-www-form-urlencoded"
 _MERGE_PATCH = "application/merge-patch+json"
 _INCONSISTENT = frozenset({"", "fail", "forward-active-node"})
@@ -231,17 +232,22 @@ class Edge:
             raise PreconditionFailed('missing "X-Vault-Request" header')
 
     async def _body(self, request: HttpRequest, method: str) -> dict[str, Any]:
-        content_type = request.headers.get("Content-Type", "")
-        media = content_type.partition(";")[0].strip().lower()
+        media = request.headers.get("Content-Type", "")
+        if media and media != _JSON:
+            media = media.partition(";")[0].strip().lower()
         if method == "PATCH" and media != _MERGE_PATCH:
             if not media:
                 raise InvalidRequest("mime: no media type")
             raise UnsupportedMediaType(f"PATCH requires Content-Type of {_MERGE_PATCH}, provided {media[:128]}")
-        raw = await self._read(request)
-        start = raw.lstrip()[:1]
-        if not start:
+        content = request.content
+        size = content.total_bytes
+        if content.is_eof() and size <= _SMALL and size <= self._max_body:  # all here, and nothing held up by it
+            raw = b"".join(content._buffer) if size else b""
+        else:
+            raw = await self._read(request)
+        if not raw or raw.isspace():
             return {}
-        if media == _FORM and start not in (b"{", b"["):
+        if media == _FORM and raw.lstrip()[:1] not in (b"{", b"["):
             return _form(raw)
         try:
             data = self._reader.loads(raw)
@@ -260,11 +266,6 @@ class Edge:
         content = request.content
         if content.at_eof():
             return b""
-        if content.is_eof() and content.total_bytes <= _SMALL:  # all here, and nothing held up by it
-            raw = b"".join(content._buffer)
-            if len(raw) > self._max_body:
-                raise RequestTooLarge("http: request body too large")
-            return raw
         if int(request.headers.get("Content-Length", 0)) > self._max_body:
             raise RequestTooLarge("http: request body too large")
         chunks, size = [], 0

@@ -228,13 +228,15 @@ class Pipeline:
                 if txn is not None and mount.point == "cubbyhole/" and where != incoming.path:
                     txn.put(visits(req.token.key) + node.namespace.id, b"")  # what it leaves here is to end with it
             else:
-                req.acl = await node.policies.acl(node.store, req.token.policies)
+                policies = req.token.policies
+                req.acl = node.policies.at_hand(policies) or await node.policies.acl(node.store, policies)
             known = perf_counter()
             req.acl_path = where
             if route.exists:
                 try:
                     params, warnings = engine.load(route, call.captures, req.data)
-                    req.op = "update" if await getattr(engine, route.exists)(req, params) else "create"
+                    req.existing = await getattr(engine, route.exists)(req, params)
+                    req.op = "update" if req.existing else "create"
                 except InvalidRequest:  # for those to know who might have done it right
                     if any(req.acl.allow(op, where, data=incoming.data).allowed for op in _CREATE_OR_UPDATE):
                         raise

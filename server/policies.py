@@ -12,7 +12,7 @@ from ..framework.clock import Clock
 from ..framework.errors import InvalidRequest
 from ..framework.memo import Memo
 from ..framework.storage import ReadView, View
-from ..storage.store import Store, Transaction
+from ..storage.store import Store, Transaction, Watch, unchanged
 from . import expiry
 from .identity import Profile
 from .layout import ROOT
@@ -28,7 +28,7 @@ POLICY_KIND = "policy"
 _ACL_LIMIT, _ACLS_OF_ONE = 10_000, 16  # those without an identity, and those of each
 
 
-Compiled = tuple[ACL, list[tuple[str, bytes | None]]]
+Compiled = tuple[ACL, list[tuple[str, bytes | None]], Watch]
 """An ACL and the stored policies that it was made of."""
 
 
@@ -144,6 +144,11 @@ class PolicyStore:
         if stored is not None and self._is_over(stored.policy):
             txn.delete(self._key(name))
 
+    def at_hand(self, own: tuple[str, ...]) -> ACL | None:
+        """What ``acl`` gives without a profile, if that is known: without a coroutine."""
+        known = self._compiled.get(own)
+        return known[0] if known is not None and self._holds(known) else None
+
     async def acl(self, store: Store, own: tuple[str, ...], profile: Profile | None = None) -> ACL:
         """The ACL of a token with the policies ``own`` and those of its entity's profile.
 
@@ -151,14 +156,8 @@ class PolicyStore:
         """
         compiled: dict[tuple[str, ...], Compiled] = self._compiled if profile is None else profile.compiled
         known = compiled.get(own)
-        if known is not None:
-            acl, stored = known
-            for key, raw in stored:
-                if store.peek(key) is not raw:
-                    break
-            else:
-                if not self._expired(acl):
-                    return acl
+        if known is not None and self._holds(known):
+            return known[0]
         names = own if profile is None or not profile.policies else tuple(dict.fromkeys(own + profile.policies))
         stored = [(key, await store.get(key)) for key in map(self._key, names)]
         if known is not None and stored == known[1] and not self._expired(known[0]):
@@ -171,8 +170,11 @@ class PolicyStore:
             acl = ACL([each.policy for each in found if each], profile, now=self._clock.time())
             if len(compiled) >= (_ACL_LIMIT if profile is None else _ACLS_OF_ONE):
                 compiled.clear()
-        compiled[own] = acl, stored
+        compiled[own] = acl, stored, store.watch(stored)
         return acl
+
+    def _holds(self, known: Compiled) -> bool:
+        return unchanged(known[2]) and not self._expired(known[0])
 
     def _expired(self, acl: ACL) -> bool:
         return acl.expires_at is not None and acl.expires_at <= self._clock.time()

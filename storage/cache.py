@@ -9,6 +9,13 @@ from typing import Any, Final
 MISSING: Final[Any] = object()
 """What ``Cache.get`` answers when it does not know: None means that the key is known to be absent."""
 
+Cell = list[Any]
+"""Where the cache keeps a value: it is the first item for as long as the cache has it, and MISSING from then on.
+
+Whoever holds the cell of a key knows at the cost of one look whether the value is still the one that it has read.
+The others: whether it was read of late, and its bytes.
+"""
+
 _OVERHEAD = 250  # bytes an entry takes besides its key and value, measured on CPython 3.11
 _CHANCES = 32  # entries spared in one eviction, so that a full lap never holds up the loop
 
@@ -25,7 +32,7 @@ class Cache:
     def __init__(self, capacity: int) -> None:
         """``capacity``: bytes, keys and bookkeeping included; 0 caches nothing."""
         self._capacity = capacity
-        self._entries: OrderedDict[str, list[Any]] = OrderedDict()  # [value, hit since?, bytes]
+        self._entries: OrderedDict[str, Cell] = OrderedDict()
         self.size = 0
         self.hits = self.misses = self.writes = 0
 
@@ -44,6 +51,10 @@ class Cache:
         self.hits += 1
         entry[1] = True
         return entry[0]
+
+    def cell(self, key: str) -> Cell:
+        """The cell of ``key``; one that holds nothing when there is none. To set its second item spares the value."""
+        return self._entries.get(key) or [MISSING, False, 0]
 
     def put(self, key: str, value: bytes | None) -> None:
         """Keep ``value``, unless it alone would take an eighth of the cache."""
@@ -82,6 +93,7 @@ class Cache:
                 self._entries[oldest] = entry
             else:
                 self.size -= entry[2]
+                entry[0] = MISSING
 
     def discard(self, key: str) -> bool:
         """Forget ``key``; tells whether it had been read since it came or was last spared."""
@@ -89,8 +101,11 @@ class Cache:
         if entry is None:
             return False
         self.size -= entry[2]
+        entry[0] = MISSING
         return bool(entry[1])
 
     def clear(self) -> None:
+        for entry in self._entries.values():
+            entry[0] = MISSING
         self._entries.clear()
         self.size = 0

@@ -43,6 +43,7 @@ _CREATE = (
     f"PRAGMA application_id = {_APPLICATION}",
     f"PRAGMA user_version = {_SCHEMA}",
 )
+sqlite3.register_adapter(bytes, bytes)  # or it would look for one at every value, in twice the time of storing it
 _GET = "SELECT v FROM kv WHERE k = ?"
 _RANGE = "SELECT k FROM kv WHERE k >= ? AND k < ? ORDER BY k"
 _END = b""  # SQLite sorts every blob after every text

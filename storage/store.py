@@ -26,7 +26,7 @@ from typing import Any, Protocol, TypeVar, TypeVarTuple
 from ..framework.errors import Conflict, ReadOnlyStorage, Sealed, StoreError, Unavailable
 from ..framework.metrics import Metrics
 from ..framework.storage import Physical, View
-from .cache import MISSING, Cache
+from .cache import MISSING, Cache, Cell
 from .flight import Flight, Load, Pending, Scan
 from .history import History
 from .listing import child
@@ -39,6 +39,18 @@ Ts = TypeVarTuple("Ts")
 
 ATTEMPTS = 50
 """How often ``Store.run`` runs a transaction that keeps conflicting."""
+
+
+Watch = list[tuple[Cell, bytes | None]]
+
+
+def unchanged(watch: Watch) -> bool:
+    """Whether all that is watched is as it was, for all that is known."""
+    for cell, raw in watch:
+        if cell[0] is not raw:
+            return False
+        cell[1] = True
+    return True
 
 
 class Cipher(Protocol):
@@ -104,9 +116,9 @@ class Store:
                 self._gets.observe(perf_counter() - began)
                 return value
 
-    def peek(self, key: str) -> Any:
-        """What ``get`` would give, if it is at hand (``MISSING`` if not): without a coroutine."""
-        return self.cache.get(key)
+    def watch(self, stored: Iterable[tuple[str, bytes | None]]) -> Watch:
+        """Of entries, as they were just read: where to see whether they still are what they were."""
+        return [(self.cache.cell(key), raw) for key, raw in stored]
 
     async def list(self, prefix: str = "", after: str = "", limit: int = 0) -> Names:
         """The durable children of ``prefix``, as ``ReadView.list``."""
@@ -278,7 +290,8 @@ class Store:
         self._sequence += 1
         flight = Flight(self._sequence, writes, txn._callbacks, done)
         pending, scans, loads = self._pending, self._scans, self._loads
-        members = []
+        del self._active[txn]
+        members: list[str] | None = [] if self._active else None  # without others nobody will ask
         for key, value in writes.items():
             entry = pending.get(key)
             if entry is not None:
@@ -293,12 +306,12 @@ class Store:
                     if key.startswith(scan.prefix):
                         scan.stale = scan.stale or before is MISSING
                         scan.present.setdefault(key, before is not None)
-            if before is MISSING or (before is None) != (value is None):
+            if members is not None and (before is MISSING or (before is None) != (value is None)):
                 members.append(key)
             if loads:
                 self._spoil(key)
-        self._active.pop(txn)
-        self._record(writes, members)
+        if members is not None:
+            self._history.record(self._sequence, writes, members)
         together = bool(self._flights) and self._flights[-1].done is done
         self._flights.append(flight)
         if done.done():

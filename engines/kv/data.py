@@ -10,13 +10,13 @@ import orjson
 from ...framework.clock import rfc3339
 from ...framework.errors import CaveauError, InvalidRequest, NotFound
 from ...framework.jsontext import MAX_DEPTH, dumps, loads
-from ...framework.messages import Request, Response
+from ...framework.messages import NOT_ASKED, Request, Response
 from ...framework.params import Field
 from ...framework.routes import delete, patch, read, update
 from ...framework.storage import View
 from ...framework.wire import INT, MAP, Wire
 from .paths import check_writable
-from .records import Config, Secret, Version, is_readable
+from .records import Config, Secret, deleted_at, is_readable
 from .secrets import SecretPath, Secrets, version_key
 
 NULLABLE_MAP = Wire("map", MAP.schema, MAP.parse, lambda: None)
@@ -59,7 +59,7 @@ class DataRoutes(Secrets):
         data = loads(text)
         return {"metadata": described, "subkeys": data and _names(data, p.depth or MAX_DEPTH)}
 
-    @update("data/{path:path}", exists="secret_exists")
+    @update("data/{path:path}", exists="existing")
     async def write_data(self, req: Request, p: WriteData) -> dict[str, Any]:
         """Write a new version of a secret.
 
@@ -69,7 +69,9 @@ class DataRoutes(Secrets):
         if "data" not in p.given:
             raise InvalidRequest("no data provided")
         config = await self.config(req.storage)
-        secret = await self.take(req.storage, p.path)
+        secret: Secret | None = req.existing
+        if req.existing is NOT_ASKED or self._upgraded:
+            secret = await self.take(req.storage, p.path)
         if secret is None:
             secret = Secret(created_time=rfc3339(self.clock.time()))
         _check_and_set(p.options, secret, config)
@@ -105,8 +107,7 @@ class DataRoutes(Secrets):
         version = secret and secret.version(secret.current_version)
         now = self.clock.time()
         if secret and version and is_readable(version, now):
-            deleted: Version = {**version, "deletion_time": rfc3339(now)}
-            versions = {**secret.versions, str(secret.current_version): deleted}
+            versions = {**secret.versions, str(secret.current_version): deleted_at(version, rfc3339(now))}
             self.save(req.storage, p.path, secret.changed(versions=versions))
 
     async def _read(self, req: Request, p: ReadVersion) -> tuple[dict[str, Any], bytes | None]:
@@ -142,7 +143,7 @@ class DataRoutes(Secrets):
                 if versions.pop(str(pruned), None) is not None:
                     storage.delete(version_key(path, pruned))
         deletion = rfc3339(now + lifetime) if lifetime else ""
-        versions[str(number)] = Version(created_time=created, deletion_time=deletion, destroyed=False)
+        versions[str(number)] = created, deletion, False
         written = secret.changed(updated_time=created, current_version=number, oldest_version=oldest, versions=versions)
         storage.put(version_key(path, number), data, new=True)
         self.save(storage, path, written)

@@ -57,7 +57,7 @@ class MetadataRoutes(Secrets):
             raise NotFound
         return secret.describe()
 
-    @update("metadata/{path:path}", exists="secret_exists")
+    @update("metadata/{path:path}", exists="existing")
     async def write_metadata(self, req: Request, p: SecretSettings) -> Response | None:
         """Change settings of a secret, which need not have any data yet; those not given stay as they are."""
         paths.check_writable(p.path)

@@ -71,7 +71,7 @@ class Secrets(Engine):
         if raw is None and self._upgraded:
             if await storage.get(v1.PREFIX + path) is not None:
                 time = self._upgraded
-                only = {"1": Version(created_time=time, deletion_time="", destroyed=False)}
+                only: dict[str, Version] = {"1": (time, "", False)}
                 return Secret(created_time=time, updated_time=time, current_version=1, oldest_version=1, versions=only)
             raw = await storage.get(metadata_key(path))  # moved between the two reads?
         return None if raw is None else self._secrets(path, raw)
@@ -108,5 +108,5 @@ class Secrets(Engine):
             keys = keys[:limit] if limit else keys
         return keys
 
-    async def secret_exists(self, req: Request, p: SecretPath) -> bool:
-        return await self.find(req.storage, p.path) is not None
+    async def existing(self, req: Request, p: SecretPath) -> Secret | None:
+        return await self.find(req.storage, p.path)

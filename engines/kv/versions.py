@@ -13,7 +13,7 @@ from ...framework.params import Field
 from ...framework.routes import update
 from ...framework.wire import COMMA_INTS
 from .paths import check_writable
-from .records import Secret, Version, is_readable
+from .records import Secret, Version, deleted_at, is_readable
 from .secrets import SecretPath, Secrets, version_key
 
 
@@ -30,7 +30,7 @@ class VersionRoutes(Secrets):
         now = self.clock.time()
         deleted = rfc3339(now)
         await self._change(
-            req, p, lambda _, version: {**version, "deletion_time": deleted} if is_readable(version, now) else version
+            req, p, lambda _, version: deleted_at(version, deleted) if is_readable(version, now) else version
         )
 
     @update("undelete/{path:path}")
@@ -44,7 +44,7 @@ class VersionRoutes(Secrets):
 
         def restore(secret: Secret, version: Version) -> Version:
             lifetime = secret.lifetime(config)
-            return {**version, "deletion_time": rfc3339(now + lifetime) if lifetime else ""}
+            return deleted_at(version, rfc3339(now + lifetime) if lifetime else "")
 
         await self._change(req, p, restore)
 
@@ -53,7 +53,7 @@ class VersionRoutes(Secrets):
         """Remove the data of versions of a secret for good."""
         if not p.versions:
             raise InvalidRequest("no version number provided")
-        await self._change(req, p, lambda _, version: {**version, "destroyed": True})
+        await self._change(req, p, lambda _, version: (version[0], version[1], True))
         for number in p.versions:
             req.storage.delete(version_key(p.path, number))
 
@@ -67,7 +67,7 @@ class VersionRoutes(Secrets):
             return
         chosen = set(map(str, p.versions))
         versions = {
-            number: change(secret, version) if number in chosen and not version["destroyed"] else version
+            number: change(secret, version) if number in chosen and not version[2] else version
             for number, version in secret.versions.items()
         }
         if versions != secret.versions:

@@ -31,7 +31,7 @@ from ...framework.clock import Clock
 from ...framework.errors import PermissionDenied
 from ...framework.memo import Memo
 from ...framework.storage import ReadView, View
-from ...storage.store import Store, Transaction
+from ...storage.store import Store, Transaction, Watch, unchanged
 from ..mounts import MountEntry
 from .profile import Profile
 from .records import Alias, Entity, Group
@@ -39,7 +39,7 @@ from .records import Alias, Entity, Group
 _REMEMBERED = 2000  # profiles, each with what a token's ACL takes
 _BREATH = 200  # entries read between letting other requests run
 _STEP = 100  # aliases removed in one transaction
-_UNKNOWN: tuple[None, list[tuple[str, bytes | None]]] = (None, [])
+_UNKNOWN: tuple[None, list[tuple[str, bytes | None]], Watch] = (None, [], [])
 T = TypeVar("T", Entity, Group)
 
 
@@ -69,7 +69,7 @@ class IdentityStore:
         self._groups_of, self._members = f"{prefix}entity-groups/", f"{prefix}group-member/"
         self._entities = Memo(Entity.load, _REMEMBERED)
         self._groups = Memo(Group.load, _REMEMBERED)
-        self._profiles: dict[str, tuple[Profile, list[tuple[str, bytes | None]]]] = {}
+        self._profiles: dict[str, tuple[Profile, list[tuple[str, bytes | None]], Watch]] = {}
 
     # What requests and logins ask
 
@@ -80,11 +80,12 @@ class IdentityStore:
         """
         known = self._profiles.get(entity_id)
         if known is not None:
-            for key, raw in known[1]:
-                if store.peek(key) is not raw:
-                    break
-            else:
-                return known[0]
+            profile, stored, watch = known
+            if not watch:
+                watch = store.watch(stored)
+                self._profiles[entity_id] = profile, stored, watch
+            if unchanged(watch):
+                return profile
         return await self._learn(store, entity_id)
 
     async def _learn(self, view: ReadView, entity_id: str) -> Profile | None:
@@ -99,7 +100,7 @@ class IdentityStore:
             profile = known[0]  # the same, and no longer in the cache
         elif known is None and len(self._profiles) >= _REMEMBERED:
             del self._profiles[next(iter(self._profiles))]
-        self._profiles[entity_id] = profile, stored
+        self._profiles[entity_id] = profile, stored, []
         return profile
 
     async def _resolve(self, view: ReadView, entity_id: str) -> tuple[Profile | None, list[tuple[str, bytes | None]]]:
@@ -145,7 +146,7 @@ class IdentityStore:
         if not entity_id:
             return ()
         profile: Profile | None
-        profile, stored = self._profiles.get(entity_id, _UNKNOWN)
+        profile, stored, _ = self._profiles.get(entity_id, _UNKNOWN)
         for key, raw in stored:
             if await view.get(key) is not raw:
                 profile = None
