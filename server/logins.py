@@ -37,11 +37,10 @@ async def log_in(req: CoreRequest, response: Response) -> None:
     default, maximum = node.ttls(mount.point)
     life = grant(wanted=auth.ttl, default=default, system_max=maximum, max_ttl=auth.max_ttl,
                  explicit_max=auth.explicit_max_ttl, period=auth.period, start=now, now=now)  # fmt: skip
-    entity_id = ""
+    entity_id, more = "", tuple[str, ...]()
     if auth.alias_name:
-        entity_id = await node.identity.login(
-            req.root, mount.entry, auth.alias_name, auth.alias_meta, auth.group_aliases
-        )
+        profile = await node.identity.login(req.root, mount.entry, auth.alias_name, auth.alias_meta, auth.group_aliases)
+        entity_id, more = profile.id, profile.policies
     entry = TokenEntry(
         accessor="",
         policies=policies,
@@ -64,7 +63,7 @@ async def log_in(req: CoreRequest, response: Response) -> None:
     )
     entry, text = await node.tokens.create(req.root, entry)
     token_created(req, entry)
-    response.auth = await auth_wire(req, entry, text)
+    response.auth = auth_wire(req, entry, text, more)
     if life.warnings:
         response.warnings = [*response.warnings, *life.warnings]
 
@@ -132,8 +131,10 @@ async def renewal(
     return entry._replace(period=auth.period), life
 
 
-async def auth_wire(req: CoreRequest, entry: TokenEntry, text: str, ttl: int | None = None) -> dict[str, Any]:
-    """The ``auth`` object of an answer that gives or renews a token."""
+def auth_wire(
+    req: CoreRequest, entry: TokenEntry, text: str, more: tuple[str, ...], ttl: int | None = None
+) -> dict[str, Any]:
+    """The ``auth`` object of an answer that gives or renews a token. ``more``: policies of its entity and groups."""
     if req.incoming.audit is not None:
         req.incoming.audit.given = entry
     wire: dict[str, Any] = {
@@ -150,12 +151,14 @@ async def auth_wire(req: CoreRequest, entry: TokenEntry, text: str, ttl: int | N
         "mfa_requirement": None,
         "num_uses": max(entry.num_uses, 0),
     }
-    if entry.entity_id and (more := await identity_policies(req, entry)):
+    if more:
         wire |= {"policies": sorted({*entry.policies, *more}), "identity_policies": more}
     return wire
 
 
 async def identity_policies(req: CoreRequest, entry: TokenEntry) -> tuple[str, ...]:
     """What a token's entity and its groups, which are of the token's namespace, add to its policies."""
+    if not entry.entity_id:
+        return ()
     node = req.node if entry.namespace == req.node.namespace.token_id else await req.node.home(entry)
     return await node.identity.policies_in(req.root, entry.entity_id)

@@ -193,7 +193,7 @@ class TokenAuth(TokenRoles):
         for name in policies:
             if await req.node.policies.get(req.root, name) is None:
                 warnings.append(f'Policy "{name}" does not exist')
-        return Response(auth=await auth_wire(req, entry, text), warnings=warnings)
+        return Response(auth=auth_wire(req, entry, text, await identity_policies(req, entry)), warnings=warnings)
 
     # Look-up
 
@@ -256,7 +256,7 @@ class TokenAuth(TokenRoles):
             shown["namespace_path"] = req.node.namespaces.of_token(entry).path
         if entry.bound_cidrs:
             shown["bound_cidrs"] = shown_cidrs(entry.bound_cidrs)
-        if entry.entity_id and (more := await identity_policies(req, entry)):
+        if more := await identity_policies(req, entry):
             shown |= {"identity_policies": more, "external_namespace_policies": {}}
         return shown
 
@@ -308,7 +308,8 @@ class TokenAuth(TokenRoles):
         if life.ttl <= 0:
             raise InvalidRequest("past the max TTL, cannot renew")
         entry = req.node.tokens.extend(req.root, entry, life.ttl, now)
-        return Response(auth=await auth_wire(req, entry, text, life.ttl), warnings=life.warnings)
+        auth = auth_wire(req, entry, text, await identity_policies(req, entry), life.ttl)
+        return Response(auth=auth, warnings=life.warnings)
 
     # Revocation
 
@@ -410,7 +411,7 @@ async def _entity_of(req: CoreRequest, alias: str, role: Role | None) -> str:
     if not matches(alias.lower(), (), role.allowed_entity_aliases or ()):
         raise InvalidRequest("invalid 'entity_alias' value")
     try:
-        return await req.node.identity.login(req.root, req.mount.entry, alias)
+        return (await req.node.identity.login(req.root, req.mount.entry, alias)).id
     except PermissionDenied:
         raise PermissionDenied("entity from given entity alias is disabled") from None
 

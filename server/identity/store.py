@@ -30,6 +30,7 @@ import orjson
 from ...framework.clock import Clock
 from ...framework.errors import PermissionDenied
 from ...framework.memo import Memo
+from ...framework.messages import NOTHING
 from ...framework.storage import ReadView, View
 from ...storage.store import Store, Transaction, Watch, unchanged
 from ..mounts import MountEntry
@@ -39,7 +40,6 @@ from .records import Alias, Entity, Group
 _REMEMBERED = 2000  # profiles, each with what a token's ACL takes
 _BREATH = 200  # entries read between letting other requests run
 _STEP = 100  # aliases removed in one transaction
-_UNKNOWN: tuple[None, list[tuple[str, bytes | None]], Watch] = (None, [], [])
 T = TypeVar("T", Entity, Group)
 
 
@@ -143,45 +143,55 @@ class IdentityStore:
 
     async def policies_in(self, view: ReadView, entity_id: str) -> tuple[str, ...]:
         """Like ``policies``, as a transaction sees it."""
-        if not entity_id:
-            return ()
-        profile: Profile | None
-        profile, stored, _ = self._profiles.get(entity_id, _UNKNOWN)
-        for key, raw in stored:
-            if await view.get(key) is not raw:
-                profile = None
-                break
-        profile = profile or await self._learn(view, entity_id)
+        profile = await self.profile_in(view, entity_id) if entity_id else None
         return () if profile is None else profile.policies
+
+    async def profile_in(self, view: ReadView, entity_id: str) -> Profile | None:
+        """Like ``profile``, as a transaction sees it."""
+        known = self._profiles.get(entity_id)
+        if known is not None:
+            for key, raw in known[1]:
+                if await view.get(key) is not raw:
+                    break
+            else:
+                return known[0]
+        return await self._learn(view, entity_id)
 
     async def login(
         self,
         txn: View,
         mount: MountEntry,
         alias_name: str,
-        alias_meta: Mapping[str, str] | None = None,
+        alias_meta: Mapping[str, str] = NOTHING,
         group_aliases: Iterable[str] | None = None,
-    ) -> str:
-        """The id of the entity that ``mount`` knows as ``alias_name``: a new one where there is none yet.
+    ) -> Profile:
+        """The entity that ``mount`` knows as ``alias_name``: a new one where there is none yet.
 
         Keeps the alias's metadata and, unless ``group_aliases`` is None, the external groups of the mount as they
         are told. Writes nothing when nothing changed. Raises PermissionDenied when the entity is disabled.
         """
-        meta = alias_meta or {}
-        entity = await self._follow(txn, f"{self._alias_name}{mount.accessor}/{name_key(alias_name)}")
+        owner = await txn.get(f"{self._alias_name}{mount.accessor}/{name_key(alias_name)}")
+        profile = None if owner is None else await self.profile_in(txn, owner.decode())
         now = self._clock.time()
-        if entity is None:
-            alias = Alias(new_id(), alias_name, mount.accessor, now, now, dict(meta))
+        if profile is None:
+            alias = Alias(new_id(), alias_name, mount.accessor, now, now, dict(alias_meta))
             entity = Entity(new_id(), random_name("entity"), now, now)
             self.save(txn, entity)
             self.attach(txn, entity, alias)
-        elif entity.disabled:
-            raise PermissionDenied
-        elif (known := entity.alias_on(mount.accessor)) is not None and known.metadata != meta:
-            self.save(txn, entity.holding(replace(known, metadata=dict(meta), last_update_time=now)))
+        else:
+            entity = profile.entity
+            if entity.disabled:
+                raise PermissionDenied
+            known = profile.aliases.get(mount.accessor)
+            if known is not None and known.metadata != alias_meta:
+                self.save(txn, entity.holding(replace(known, metadata=dict(alias_meta), last_update_time=now)))
+            elif group_aliases is None:
+                return profile
         if group_aliases is not None:
             await self.refresh_groups(txn, mount, entity.id, group_aliases)
-        return entity.id
+        profile = await self.profile_in(txn, entity.id)
+        assert profile is not None
+        return profile
 
     async def refresh_groups(self, txn: View, mount: MountEntry, entity_id: str, group_aliases: Iterable[str]) -> None:
         """Put an entity into the external groups that ``mount`` knows by these names, and out of its others."""
@@ -215,11 +225,7 @@ class IdentityStore:
 
     async def _follow(self, view: ReadView, pointer: str) -> Entity | None:
         raw = await view.get(pointer)
-        if raw is None:
-            return None
-        id_ = raw.decode()
-        raw = await view.get(self._entity + id_)
-        return None if raw is None else self._entities(id_, raw)
+        return None if raw is None else await self.entity(view, raw.decode())
 
     async def entities(self, view: ReadView) -> AsyncIterator[Entity]:
         """Every entity, in the order of their ids."""

@@ -43,7 +43,8 @@ class Identities(Server):
 
     async def login(self, name: str, mount: str = "one", **more: Any) -> str:
         """The entity id that a login under ``name`` gets."""
-        return await self.node.store.run(lambda txn: self.node.identity.login(txn, self.mounts[mount], name, **more))
+        login = self.node.identity.login
+        return (await self.node.store.run(lambda txn: login(txn, self.mounts[mount], name, **more))).id
 
     async def token_of(self, entity_id: str, *policies: str, type_: str = "service") -> str:
         """A token as a login makes it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from caveau.framework.errors import InvalidRequest, PermissionDenied
@@ -220,3 +221,22 @@ async def test_a_login_leaves_the_groups_of_other_mounts_alone(server):
     await server.write("entity-alias", name="bob", mount_accessor=server.accessor(), canonical_id=id_)
     assert await server.login("bob", group_aliases=["g"]) == id_
     assert (await server.read(f"entity/id/{id_}"))["direct_group_ids"] == [there]
+
+
+async def test_what_a_transaction_saw_and_was_never_stored_counts_for_nothing(server):
+    id_ = await server.login("bob")
+    await server.write(f"entity/id/{id_}", policies=["old"])
+    identity, store = server.node.identity, server.node.store
+    assert await identity.policies(store, id_) == ("old",)
+
+    async def change(txn):
+        entity = await identity.entity(txn, id_)
+        identity.save(txn, replace(entity, policies=("new",)), entity)
+        assert await identity.policies_in(txn, id_) == ("new",)
+        assert (await identity.login(txn, server.mounts["one"], "bob")).policies == ("new",)
+        raise InvalidRequest("no")
+
+    with pytest.raises(InvalidRequest):
+        await store.run(change)
+    assert await identity.policies(store, id_) == ("old",)
+    assert await store.run(lambda txn: identity.policies_in(txn, id_)) == ("old",)
