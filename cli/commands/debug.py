@@ -1,4 +1,8 @@
-"""``debug``: what a server tells of itself for some minutes, in one package for whoever has to find a fault."""
+"""``debug``: what a server tells of itself for some minutes, in one package for whoever has to find a fault.
+
+The files have the names and the form of those that ``vault debug`` writes, so that what reads the one reads the other;
+profiles are text.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +24,14 @@ from ..flags import Flag
 from ..invocation import CommandError, Invocation
 
 _POLLED = {
-    "config": ("config.json", "sys/config/state/sanitized"),
-    "host": ("host_info.json", "sys/host-info"),
-    "metrics": ("metrics.json", "sys/metrics"),
-    "requests": ("requests.json", "sys/in-flight-req"),
-    "server-status": ("server_status.json", "sys/seal-status"),
+    "config": ("config.json", {"config": "sys/config/state/sanitized"}),
+    "host": ("host_info.json", {"": "sys/host-info"}),
+    "metrics": ("metrics.json", {"": "sys/metrics"}),
+    "requests": ("requests.json", {"in_flight_requests": "sys/in-flight-req"}),
+    "server-status": ("server_status.json", {"health": "sys/health", "seal": "sys/seal-status"}),
 }
-"""Target: its file, and the path whose answers are collected in it."""
+"""Target: its file, and what an entry of it consists of: by name, the path whose answer that is ("": the entry)."""
+_WHATEVER_STATE = {"sealedcode": 299, "uninitcode": 299, "standbyok": "true"}
 _PROFILES = {"goroutine": "sys/pprof/goroutine", "heap": "sys/pprof/heap"}
 _TARGETS = (*_POLLED, "pprof", "log")
 _PATIENCE = 10.0  # seconds for the log to begin
@@ -41,16 +46,41 @@ class Package:
         self.errors: list[dict[str, str]] = []
         self._answers: dict[str, list[Any]] = {}
 
-    def poll(self, run: Invocation, name: str, path: str, *, as_json: bool = True) -> None:
-        """Add the present answer to ``path`` to a file; an error is noted, and the rest goes on."""
+    def poll(self, run: Invocation, target: str) -> None:
+        """Add an entry of the present answers to a file; an error is noted, and the rest goes on."""
+        file, parts = _POLLED[target]
+        entry: dict[str, Any] = {}
+        for name, path in parts.items():
+            with self.noting(target):
+                answer = run.client.answer("GET", path, query=_WHATEVER_STATE if name == "health" else {})
+                entry |= {name: answer} if name else answer
+        if entry:
+            self._answers.setdefault(file, []).append(entry | {"timestamp": entry.get("timestamp") or _now()})
+
+    def profile(self, run: Invocation) -> None:
+        """Add the present profiles, in a directory of their own."""
+        directory = _now().replace(":", "-")
+        for name, path in _PROFILES.items():
+            with self.noting(f"pprof.{name}"):
+                self.files[f"{directory}/{name}.txt"] = run.client.request("GET", path).body
+
+    @contextlib.contextmanager
+    def noting(self, target: str) -> Iterator[None]:
         try:
-            if as_json:
-                entry = {"timestamp": _now(), "output": run.client.json("GET", path)}
-                self._answers.setdefault(name, []).append(entry)
-            else:
-                self.files[name] = run.client.request("GET", path).body
+            yield
         except ClientError as error:
-            self.errors.append({"timestamp": _now(), "target": name, "error": str(error)})
+            self.errors.append({"error": str(error), "target": target, "timestamp": _now()})
+
+    def contents(self) -> dict[str, Any]:
+        """The names of the files, by directory; for the index."""
+        names = sorted([*self.files, *self._answers])
+        found: dict[str, Any] = {"files": [name for name in names if "/" not in name]}
+        for name in names:
+            directory, slash, file = name.partition("/")
+            if slash:
+                when = f"{directory[:11]}{directory[11:].replace('-', ':')}"
+                found.setdefault(directory, {"files": [], "timestamp": when})["files"].append(file)
+        return found
 
     def write(self, place: Path, *, compress: bool) -> None:
         """Readable by the owner only. Raises OSError where ``place`` exists or cannot be written."""
@@ -87,16 +117,17 @@ def debug(run: Invocation) -> int:
     if place.exists():
         raise CommandError(f"{place} exists already", 1)
     with run.failing("Error reading the server's status"):
-        run.client.answer("GET", "sys/health", query={"sealedcode": 299, "uninitcode": 299, "standbyok": "true"})
+        health = run.client.answer("GET", "sys/health", query=_WHATEVER_STATE)
     package, began = Package(), _now()
     run.say(f"==> Starting debug capture of {', '.join(targets)} for {duration:g}s; Ctrl-C ends it early")
     watched = _log_lines(run, package, flags.text("log-format")) if "log" in targets else contextlib.nullcontext()
     with watched, contextlib.suppress(KeyboardInterrupt):
         _capture(run, package, targets, duration, interval, metrics_interval)
     index = {
-        "version": 1, "caveau_version": __version__, "server_address": run.client.settings.address.text,
-        "start": began, "end": _now(), "duration_seconds": int(duration), "interval_seconds": int(interval),
-        "metrics_interval_seconds": int(metrics_interval), "targets": targets, "errors": package.errors,
+        "version": 1, "vault_address": run.client.settings.address.text, "client_version": __version__,
+        "server_version": health.get("version", ""), "timestamp": began, "duration_seconds": int(duration),
+        "interval_seconds": int(interval), "metrics_interval_seconds": int(metrics_interval), "compress": compress,
+        "targets": targets, "output": package.contents(), "errors": package.errors,
     }  # fmt: skip
     package.files["index.json"] = _json(index)
     try:
@@ -114,17 +145,14 @@ def _capture(
     """Ask at the start, and then whenever an interval is over, until ``duration`` is."""
     began = time.monotonic()
     due = {target: began for target in targets if target != "log"}
-    number = 0
     while due:
         now = time.monotonic()
         for target in [each for each in due if due[each] <= now]:
             due[target] = now + (metrics_interval if target == "metrics" else interval)
             if target == "pprof":
-                number += 1
-                for name, path in _PROFILES.items():
-                    package.poll(run, f"{number:03}/{name}.txt", path, as_json=False)
+                package.profile(run)
             else:
-                package.poll(run, *_POLLED[target])
+                package.poll(run, target)
         if min(due.values()) >= began + duration:
             break
         time.sleep(max(0.0, min(due.values()) - time.monotonic()))
@@ -138,11 +166,12 @@ def _log_lines(run: Invocation, package: Package, format: str) -> Iterator[None]
 
     def collect() -> None:
         try:
-            with run.client.lines("sys/monitor", {"log_level": "trace", "log_format": format}) as lines:
+            with (
+                package.noting("log"),
+                run.client.lines("sys/monitor", {"log_level": "trace", "log_format": format}) as lines,
+            ):
                 begun.set()
                 kept.writelines(lines)
-        except ClientError as error:
-            package.errors.append({"timestamp": _now(), "target": "log", "error": str(error)})
         finally:
             begun.set()
 

@@ -19,6 +19,7 @@ _SHOWN = {"ok": "success", "warn": "warning", "error": "failure", "skipped": "sk
 _COLOURS = {"ok": 32, "warn": 33, "error": 31, "skipped": 90}
 _CONFIG = Flag("config", "strings", "A configuration file, or a directory of *.hcl and *.json files. May be repeated.")
 _NO_CONFIG, _UNREADABLE = 3, 4
+_VALIDATION = "Validate Config"
 
 
 def diagnose(run: Invocation) -> int:
@@ -38,7 +39,7 @@ def validate(run: Invocation) -> int:
     from ...server.config import ConfigError, check, load
     from ...server.diagnose import Check
 
-    found = Check("Validate Config")
+    found = Check(_VALIDATION)
     try:
         check(load(_paths(run)))
     except ConfigError as error:
@@ -60,9 +61,9 @@ def _show(run: Invocation, found: Check) -> None:
     if not run.table:
         run.data(found.wire())
         return
-    run.say(f"Caveau v{__version__}\n")
-    if found.children:
-        run.say("Results:")
+    run.say(f"Caveau v{__version__}")
+    if found.name != _VALIDATION:
+        run.say("\nResults:")
     colours = terminal.coloured(sys.stdout)
     for depth, check in found.walk():
         status, indent = check.worst, "  " * depth

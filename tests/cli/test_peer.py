@@ -252,12 +252,27 @@ policy read
 policy delete WHO
 policy delete default
 policy fmt /nonexist
+policy fmt
+policy list x
+policy delete
+policy delete nosuch
+policy delete root
+policy read -field=policy default
+policy read root
+policy write root FILE
+policy write a b c
 token create
 token create -policy=pol -policy=default -ttl=1h -metadata=a=b -display-name=zz
 token create -policy=pol -format=json -use-limit=3 -period=30m -explicit-max-ttl=2h
 token create -policy=nosuch -no-default-policy -renewable=false
 token create -type=batch -ttl=1h -policy=pol
 token create -wrap-ttl=60s
+token create -wrap-ttl=60s -format=json
+token create -wrap-ttl=60s -format=yaml -policy=pol
+token create -wrap-ttl=60s -field=wrapping_token_ttl
+token create -wrap-ttl=60s -field=wrapping_accessor -role=nosuch
+token create -wrap-ttl=zz
+token create -orphan -format=yaml -policy=pol
 token create -field=policies
 token create -field=zz
 token create -ttl=zz
@@ -299,8 +314,16 @@ lease revoke -sync -prefix zz
 lease revoke -force -prefix zz
 lease revoke -force zz
 lease revoke
+lease revoke a b
+lease lookup a b
+lease lookup -format=json nosuch
+lease renew
+lease renew -increment=zz x
+lease revoke -prefix
 print token
 unwrap
+unwrap -format=json nosuch
+unwrap -field=a nosuch
 unwrap nosuch
 unwrap a b
 """
@@ -308,10 +331,31 @@ unwrap a b
 SYSTEM = """
 audit list
 audit list -format=json
+audit list -detailed
+audit list -detailed -format=json
+audit list -format=yaml
+audit list x
 audit enable
+audit enable zz
+audit enable -path=zz -description=d -local file file_path=/nonexistent/x
+audit enable -format=json file file_path=/nonexistent/x
 audit enable file a
 audit enable file file_path=/nonexistent/x
 audit disable nosuch
+audit disable
+audit disable a b
+monitor -log-level=zz
+monitor -log-format=zz
+monitor x
+namespace list
+namespace scan x
+namespace lookup
+namespace delete
+namespace lock zz
+namespace unlock zz
+namespace unlock -unlock-key=zz zz
+namespace patch zz
+namespace create a b
 namespace create -custom-metadata=a=b n-WHO
 namespace lookup n-WHO
 namespace lookup -format=json n-WHO
@@ -526,3 +570,15 @@ def test_same_exit_code(caveau: Runner, bao: Runner, line: str, policy_file: Pat
     assert ours.code == theirs.code
     if line != "operator unseal":  # bao asks on standard output
         assert ours.out == theirs.out
+
+
+@pytest.mark.parametrize("line", ["unwrap", "unwrap -format=json", "unwrap -format=yaml", "unwrap -field=a"])
+@pytest.mark.usefixtures("prepared", "at_server")
+def test_same_bytes_unwrapped(caveau: Runner, bao: Runner, line: str) -> None:
+    found = []
+    for runner in (caveau, bao):
+        wrapped = runner("read", "-wrap-ttl=60", "-field=wrapping_token", "kv1/foo")
+        ran = runner(*line.split(), wrapped.out)
+        found.append(Ran(ran.code, normal(ran.out), normal(ran.err)))
+    assert found[0] == found[1]
+    assert found[0].code == 0

@@ -29,13 +29,18 @@ def test_a_package(caveau, tmp_path):
     assert stat.S_IMODE(place.stat().st_mode) == 0o600
     with tarfile.open(place) as archive:
         files = {each.name: archive.extractfile(each).read() for each in archive.getmembers()}
+    index = json.loads(files["found/index.json"])
+    assert index["output"].pop("files") == ["metrics.json"]
+    ((directory, profiles),) = index["output"].items()
+    assert profiles["files"] == ["goroutine.txt", "heap.txt"]
+    assert profiles["timestamp"].translate({ord(":"): "-"}) == directory
     assert files.keys() == {
-        f"found/{name}" for name in ("index.json", "metrics.json", "001/goroutine.txt", "001/heap.txt")
+        f"found/{name}"
+        for name in ("index.json", "metrics.json", f"{directory}/goroutine.txt", f"{directory}/heap.txt")
     }
     (entry,) = json.loads(files["found/metrics.json"])
-    assert entry["output"] == {"Gauges": []}
-    index = json.loads(files["found/index.json"])
-    assert (index["targets"], index["errors"], index["server_address"]) == (["metrics", "pprof"], [], stub.address)
+    assert entry == {"Gauges": [], "timestamp": entry["timestamp"]}
+    assert (index["targets"], index["errors"], index["vault_address"]) == (["metrics", "pprof"], [], stub.address)
 
 
 def test_a_directory_and_the_log(caveau, tmp_path):
@@ -43,10 +48,12 @@ def test_a_directory_and_the_log(caveau, tmp_path):
     with serving(Answer(200, {"a": 1})) as stub:
         ran = caveau("debug", f"-address={stub.address}", f"-output={place}", "-compress=false", *SHORT)
     assert ran.code == 0
-    assert {each.name for each in place.iterdir()} == {
-        "001", "caveau.log", "config.json", "host_info.json", "index.json", "metrics.json", "requests.json",
+    assert {each.name for each in place.iterdir() if each.is_file()} == {
+        "caveau.log", "config.json", "host_info.json", "index.json", "metrics.json", "requests.json",
         "server_status.json",
     }  # fmt: skip
+    ((status,), (config,)) = (json.loads((place / name).read_text()) for name in ("server_status.json", "config.json"))
+    assert (status.keys(), config["config"]) == ({"health", "seal", "timestamp"}, {"a": 1})
     assert stat.S_IMODE(place.stat().st_mode) == 0o700
     assert "/v1/sys/monitor?log_format=standard&log_level=trace" in [asked.path for asked in stub.asked]
 

@@ -52,7 +52,7 @@ def test_the_configuration_may_come_from_the_environment(caveau, config, monkeyp
 def test_validate_config_looks_at_nothing_but_the_file(caveau, config):
     config.write_text(config.read_text().replace("/data", "/nowhere"))
     ran = caveau("operator", "validate-config", f"-config={config}")
-    assert (ran.code, ran.out.splitlines()[-1]) == (0, "[ success ] Validate Config")
+    assert (ran.code, ran.out.splitlines()[1:]) == (0, ["[ success ] Validate Config"])
     config.write_text(config.read_text() + "nonsense = 1\n")
     ran = caveau("operator", "validate-config", f"-config={config}")
     assert ran.code == 1
