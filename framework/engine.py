@@ -203,7 +203,8 @@ def _build(name: str, function: Callable[..., Any], d: Declaration) -> Route:
     where = f"{function.__qualname__}: {d.op} {d.template!r}"
     params = function.__annotations__.get("p")
     if isinstance(params, str):  # mostly a plain name; resolving the whole signature takes far longer
-        params = function.__globals__.get(params) or typing.get_type_hints(function).get("p")
+        names = inspect.unwrap(function).__globals__
+        params = names.get(params) or typing.get_type_hints(function).get("p")
     if not (isinstance(params, type) and issubclass(params, Params)):
         raise TypeError(f"{where}: annotate the parameter p with a Params class")
     regex = compile_template(d.op, d.template)

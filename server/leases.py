@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ..framework import Lease, Request
@@ -53,6 +54,7 @@ class Leases:
         self.index = node.namespaces.leases.of(node.namespace.prefix)
         self.index.mount_of = self._point
         self.index.role_of = self._role
+        self._revocations = node.core.metrics.timing("expire.revoke")
         self._ending: dict[str, asyncio.Future[None]] = {}
         self.luck: Callable[[], float] = secrets.SystemRandom().random
         node.expiry.jobs = {
@@ -211,6 +213,7 @@ class Leases:
         """
         while (other := self._ending.get(id_)) is not None:
             await asyncio.wait([other])
+        began = perf_counter()
         ended = self._ending[id_] = asyncio.get_running_loop().create_future()
         try:
             found = await self.get(self._store, id_)
@@ -222,6 +225,7 @@ class Leases:
         finally:
             del self._ending[id_]
             ended.set_result(None)
+            self._revocations.observe(perf_counter() - began)
 
     async def _revoke_outside(self, id_: str, force: bool) -> None:
         try:

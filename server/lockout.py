@@ -123,6 +123,11 @@ class Lockout:
                 found.setdefault(where.path, (where, {}))[1].setdefault(of, []).append(name)
         return [found[path] for path in sorted(found)]
 
+    @property
+    def count(self) -> int:
+        """How many names are locked out, of all namespaces in use."""
+        return sum(self._locks(each, self._rules(each.mount)) for each in self._known.values())
+
     async def unlock(self, node: Node, accessor: str, name: str) -> None:
         """Forget the failures of a name of a mount in this namespace or below it."""
         name = _short(name)

@@ -89,7 +89,7 @@ class Namespaces:
     async def open(self) -> None:
         """Open the root namespace, and go on with deletions that were cut off."""
         salt = await self.store.run(self._salt)
-        self.tokens = TokenStore(salt, self.barrier, self.core.clock, self.live, self.leases)
+        self.tokens = TokenStore(salt, self.barrier, self.core.clock, self.live, self.leases, self.core.metrics)
         self.tokens.on_revoke += [self._end_leases, self._clear_cubbyholes]
         for id_ in await self.store.list(NAMESPACES):
             raw = await self.store.get(NAMESPACES + id_)
@@ -108,7 +108,7 @@ class Namespaces:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for node in (*(each.node for each in self._open.values()), self.root):
+        for node in reversed(self.nodes()):
             await node.close()
         self.store.close()
 
@@ -232,6 +232,10 @@ class Namespaces:
     async def node(self, namespace: Namespace) -> Node:
         """The mounts and policies of a namespace, loaded now if nobody has used it yet; raises NotFound."""
         return self.root if namespace.id == ROOT.id else (await self._opened(namespace)).node
+
+    def nodes(self) -> list[Node]:
+        """The root namespace and those in use since the server was unsealed."""
+        return [self.root, *(each.node for each in self._open.values())]
 
     async def _opened(self, namespace: Namespace) -> _Open:
         opened = self._open.get(namespace.id)

@@ -78,7 +78,7 @@ class Node:
         self.tokens = namespaces.tokens
         self.router = Router()
         prefix = namespace.prefix
-        self.policies = PolicyStore(prefix, self.clock)
+        self.policies = PolicyStore(prefix, self.clock, core.metrics.timing("policy.get_policy"))
         enders = {EXPIRY_KIND: self._expire_token, POLICY_KIND: self.policies.expire, **oidc.enders(self)}
         self.expiry = Expiry(self.store, prefix, enders, namespaces.due)
         self.leases = Leases(self)

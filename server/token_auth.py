@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import field
+from time import perf_counter
 from typing import Annotated, Any
 
 from ..framework import Field, NoParams, Params, Response, list_, read, update
@@ -298,7 +299,7 @@ class TokenAuth(TokenRoles):
                 raise InvalidRequest(f'original token role "{entry.role}" could not be found, not renewing')
             period = lesser(period, role.token_period)
             explicit_max = lesser(explicit_max, role.token_explicit_max_ttl)
-        now = self.clock.time()
+        now, began = self.clock.time(), perf_counter()
         if not entry.path.startswith("auth/token/"):
             entry, life = await renewal(req, home, entry, increment, now)
         else:
@@ -308,6 +309,7 @@ class TokenAuth(TokenRoles):
         if life.ttl <= 0:
             raise InvalidRequest("past the max TTL, cannot renew")
         entry = req.node.tokens.extend(req.root, entry, life.ttl, now)
+        req.node.core.metrics.observe("expire.renew-token", perf_counter() - began)
         auth = auth_wire(req, entry, text, await identity_policies(req, entry), life.ttl)
         return Response(auth=auth, warnings=life.warnings)
 

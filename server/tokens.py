@@ -15,6 +15,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
 import orjson
@@ -24,6 +25,7 @@ from ..framework.clock import Clock
 from ..framework.errors import CaveauError, InvalidRequest
 from ..framework.memo import Memo
 from ..framework.messages import NOTHING
+from ..framework.metrics import Metrics
 from ..framework.randomness import pieces
 from ..framework.storage import ReadView, View
 from ..storage.store import Store, Transaction
@@ -138,6 +140,7 @@ class TokenStore:
         clock: Clock,
         namespaces: Mapping[str, Namespace],
         leases: LeaseIndexes,
+        metrics: Metrics,
     ) -> None:
         self._root_id = _place(ROOT.prefix, "id")
         self._salt = salt
@@ -146,6 +149,7 @@ class TokenStore:
         self._clock = clock
         self._namespaces = namespaces
         self._leases = leases
+        self._creations, self._revocations = metrics.timing("token.create"), metrics.timing("token.revoke-tree")
         self._decoded = Memo(TokenEntry.load)
         self.on_revoke: list[Cleanup] = []
 
@@ -202,6 +206,7 @@ class TokenStore:
         end = f".{entry.namespace}" if entry.namespace else ""
         if entry.type == "batch":
             return entry, self._seal_batch(entry) + end
+        began = perf_counter()
         random = not text
         text = text or SERVICE_PREFIX + random_id() + end
         key = self.hash(text)
@@ -217,6 +222,7 @@ class TokenStore:
             expiry.add(view, prefix, entry.expire_time, EXPIRY_KIND, key)
         if id_ := lease_id(entry):
             self._leases.of(prefix).add(view, id_, role=entry.login_role)
+        self._creations.observe(perf_counter() - began)
         return entry, text
 
     def _put(self, view: View, entry: TokenEntry) -> None:
@@ -253,6 +259,7 @@ class TokenStore:
 
         Its children die with it, or become orphans with ``spare_children``.
         """
+        began = perf_counter()
         first = await self.by_key(view, key)
         if first is None:
             return False
@@ -275,6 +282,7 @@ class TokenStore:
             self._put(view, entry._replace(parent=""))
         for entry in doomed:
             self._remove(view, entry)
+        self._revocations.observe(perf_counter() - began)
         return True
 
     def _remove(self, view: View, entry: TokenEntry) -> None:

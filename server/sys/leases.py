@@ -9,7 +9,7 @@ from ...framework.errors import InvalidRequest, NotFound
 from ...framework.messages import tidying
 from ...framework.wire import SECONDS
 from ..request import CoreRequest
-from .base import SystemRoutes
+from .base import SystemRoutes, measured
 
 _SHOWN = 10_000  # irrevocable leases in one answer, unless more are asked for
 
@@ -62,6 +62,7 @@ class LeaseRoutes(SystemRoutes):
     """Leases. Those that change some run no transaction of their own: every lease ends in one for itself."""
 
     @update("leases/lookup", writes=False)
+    @measured("expire.fetch-lease-times")
     async def lookup_lease(self, req: CoreRequest, p: LookupParams) -> dict[str, Any]:
         """Show a lease."""
         if not p.lease_id:
@@ -81,6 +82,7 @@ class LeaseRoutes(SystemRoutes):
 
     @update("leases/renew[/{url_lease_id:some}]", writes=False)
     @update("renew[/{url_lease_id:some}]", writes=False)
+    @measured("expire.renew")
     async def renew_lease(self, req: CoreRequest, p: RenewParams) -> Response:
         """Renew a lease: give it a new end."""
         entry, life = await req.node.leases.renew(p.id(), p.increment)
@@ -98,6 +100,7 @@ class LeaseRoutes(SystemRoutes):
 
     @update("leases/revoke-prefix/{prefix:some}", sudo=True, writes=False)
     @update("revoke-prefix/{prefix:some}", sudo=True, writes=False)
+    @measured("expire.revoke-prefix")
     async def revoke_prefix(self, req: CoreRequest, p: PrefixParams) -> Response | None:
         """Revoke all leases under a path."""
         if p.sync:
@@ -108,6 +111,7 @@ class LeaseRoutes(SystemRoutes):
 
     @update("leases/revoke-force/{prefix:some}", sudo=True, writes=False)
     @update("revoke-force/{prefix:some}", sudo=True, writes=False)
+    @measured("expire.revoke-force")
     async def revoke_force(self, req: CoreRequest, p: ForcedParams) -> None:
         """Forget all leases under a path, whether or not what they gave can be taken back."""
         await req.node.leases.revoke_prefix(p.prefix, force=True)

@@ -15,7 +15,7 @@ from ...framework.wire import MAP
 from ..layout import Namespace
 from ..request import CoreRequest
 from ..tokens import random_id
-from .base import SystemRoutes
+from .base import SystemRoutes, measured
 
 _RESERVED = frozenset({"root", "sys", "audit", "auth", "cubbyhole", "identity"})
 _LONGEST_NAME, _LONGEST_PATH = 128, 1024  # characters
@@ -46,16 +46,19 @@ class NamespaceRoutes(SystemRoutes):
     """Namespaces below that of the request."""
 
     @list_("namespaces")
+    @measured("namespace.list_namespaces")
     async def list_namespaces(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
         """List the namespaces right below this one."""
         return _listed(req, req.node.namespaces.below(req.node.namespace))
 
     @scan("namespaces")
+    @measured("namespace.list_namespaces")
     async def scan_namespaces(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
         """List all namespaces below this one, at any depth."""
         return _listed(req, req.node.namespaces.below(req.node.namespace, deep=True))
 
     @read("namespaces/{path:some}")
+    @measured("namespace.get_namespace_by_path")
     async def read_namespace(self, req: CoreRequest, p: NamespacePath) -> dict[str, Any]:
         """Show a namespace."""
         found = _child(req, p.path)
@@ -64,6 +67,7 @@ class NamespaceRoutes(SystemRoutes):
         return _described(found)
 
     @update("namespaces/{path:some}")
+    @measured("namespace.modify_namespace")
     async def write_namespace(self, req: CoreRequest, p: NamespaceParams) -> dict[str, Any]:
         """Create a namespace, or set the notes of one that exists."""
         if p.seal or p.pgp_keys:
@@ -78,6 +82,7 @@ class NamespaceRoutes(SystemRoutes):
         return _described(await namespaces.change(req.root, found, req.on_commit, custom_metadata=metadata))
 
     @patch("namespaces/{path:some}")
+    @measured("namespace.modify_namespace")
     async def patch_namespace(self, req: CoreRequest, p: NamespaceParams) -> dict[str, Any]:
         """Change the notes of a namespace by a JSON merge patch (RFC 7396)."""
         namespaces, found = req.node.namespaces, _child(req, p.path)
@@ -93,6 +98,7 @@ class NamespaceRoutes(SystemRoutes):
         return _described(await namespaces.change(req.root, found, req.on_commit, custom_metadata=metadata))
 
     @delete("namespaces/{path:some}")
+    @measured("namespace.delete_namespace")
     async def delete_namespace(self, req: CoreRequest, p: NamespacePath) -> Response:
         """Delete a namespace with all that is in it, in the background."""
         found = _child(req, p.path)
@@ -105,6 +111,7 @@ class NamespaceRoutes(SystemRoutes):
     # Locks
 
     @update("namespaces/api-lock/lock[/{path:some}]")
+    @measured("namespace.lock_namespace")
     async def lock(self, req: CoreRequest, p: LockParams) -> dict[str, Any]:
         """Answer nothing in a namespace and those below it any more, until it is unlocked."""
         namespaces, target = req.node.namespaces, _to_lock(req, p.path)
@@ -115,6 +122,7 @@ class NamespaceRoutes(SystemRoutes):
         return {"unlock_key": key}
 
     @update("namespaces/api-lock/unlock[/{path:some}]")
+    @measured("namespace.unlock_namespace")
     async def unlock(self, req: CoreRequest, p: UnlockParams) -> Response | None:
         """Answer in a namespace again: with the key that locking it gave, or with sudo."""
         namespaces, target = req.node.namespaces, _to_lock(req, p.path)

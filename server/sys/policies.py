@@ -12,7 +12,7 @@ from ...framework.errors import InvalidRequest, MultipleErrors, NotFound
 from ...framework.wire import INT, MOMENT, SECONDS
 from ..policies import StoredPolicy
 from ..request import CoreRequest
-from .base import SystemRoutes
+from .base import SystemRoutes, measured
 
 _MAX_NAME = 512
 _NO_TEXT = "'policy' parameter not supplied or empty"
@@ -43,6 +43,7 @@ class PolicyRoutes(SystemRoutes):
     """Policies: what tokens may do, and what passwords look like."""
 
     @list_("policies/acl")
+    @measured("policy.list_policies")
     async def list_policies(self, req: CoreRequest, p: NoParams) -> dict[str, Any]:
         """List the ACL policies."""
         return {"keys": await req.node.policies.names(req.root)}
@@ -67,6 +68,7 @@ class PolicyRoutes(SystemRoutes):
 
     @read("policy[/]")
     @list_("policy")
+    @measured("policy.list_policies")
     async def list_old_policies(self, req: CoreRequest, p: NoParams) -> Response:
         """List the ACL policies, in the older form."""
         names = await req.node.policies.names(req.root)
@@ -94,17 +96,20 @@ class PolicyRoutes(SystemRoutes):
         return Response(data={"name": name, "rules": (await _stored(req, name)).text}, flat=True)
 
     @update("policies/acl/{name:some}")
+    @measured("policy.set_policy")
     async def write_policy(self, req: CoreRequest, p: PolicyParams) -> Response | None:
         """Create or replace an ACL policy."""
         return await self._write(req, p, _maybe_base64(p.policy), [])
 
     @update("policy/{name:some}")
+    @measured("policy.set_policy")
     async def write_old_policy(self, req: CoreRequest, p: OldPolicyParams) -> Response | None:
         """Create or replace an ACL policy, in the older form."""
         warnings = ["'rules' is deprecated, please use 'policy' instead"] if p.rules and not p.policy else []
         return await self._write(req, p, p.policy or p.rules, warnings)
 
     @patch("policies/acl/{name:some}")
+    @measured("policy.set_policy")
     async def patch_policy(self, req: CoreRequest, p: PolicyParams) -> Response:
         """Change an ACL policy: what is left out stays."""
         name = _name(p.name.strip())
@@ -147,6 +152,7 @@ class PolicyRoutes(SystemRoutes):
 
     @delete("policies/acl/{name:some}")
     @delete("policy/{name:some}")
+    @measured("policy.delete_policy")
     async def delete_policy(self, req: CoreRequest, p: PolicyName) -> None:
         """Delete an ACL policy; tokens that have it lose what it granted at once."""
         await req.node.policies.delete(req.root, _name(p.name))

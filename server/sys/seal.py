@@ -22,7 +22,7 @@ from ..seal import (
     rotation_config,
     token_shape,
 )
-from .base import SystemRoutes
+from .base import SystemRoutes, measured
 
 PGP_KEYS = "OpenPGP public keys, a share each, that the shares are encrypted with: base64 or armoured."
 
@@ -88,11 +88,13 @@ class SealRoutes(SystemRoutes):
         return bare(await self.core.seal.status())
 
     @update("unseal", auth=False, sealed=True, writes=False)
+    @measured("core.unseal")
     async def unseal(self, req: CoreRequest, p: UnsealParams) -> Response:
         """Give one share of the unseal key."""
         return bare(await self.core.seal.unseal(p.key, p.reset, p.migrate))
 
     @update("seal", sudo=True, sealed=True, writes=False)
+    @measured("core.seal")
     async def seal(self, req: CoreRequest, p: NoParams) -> None:
         """Seal the server: forget its keys until it is unsealed again."""
         await self.core.seal.seal()

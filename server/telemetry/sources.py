@@ -5,8 +5,9 @@ from __future__ import annotations
 import collections
 import math
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from ...framework.metrics import Counter, Value, value
@@ -34,7 +35,8 @@ def register(core: Core) -> None:
         for path, device in core.audit.devices.items():
             yield value("audit.device_failing", float(bool(device.channel.failure)), device=path)
         if core.node is not None:
-            yield from _mount_tables(core.node, cluster)
+            yield from _mount_tables(core.node.namespaces.nodes(), cluster)
+            yield value("core.locked_users", core.lockout.count)
             yield value("expire.num_leases", float(core.node.namespaces.leases.total))
             yield value("expire.num_irrevocable_leases", float(core.node.namespaces.leases.irrevocable))
             for limit in core.quotas.leases:
@@ -96,10 +98,10 @@ def _bucket(ttl: int) -> str:
     return _NAMES[bisect_left(_LIMITS, ttl or math.inf)]
 
 
-def _mount_tables(node: Node, cluster: str) -> Iterator[Value]:
+def _mount_tables(nodes: Iterable[Node], cluster: str) -> Iterator[Value]:
     entries = collections.Counter[tuple[str, bool]]()
     sizes = collections.Counter[tuple[str, bool]]()
-    for mount in node.router:
+    for mount in chain.from_iterable(node.router for node in nodes):
         row = mount.entry.table, mount.entry.local
         entries[row] += 1
         sizes[row] += len(mount.entry.dump())

@@ -20,7 +20,12 @@ SHARED = {
     "vault_core_check_token", "vault_core_fetch_acl_and_token", "vault_core_handle_login_request",
     "vault_core_handle_request", "vault_core_in_flight_requests", "vault_core_mount_table_num_entries",
     "vault_core_mount_table_size", "vault_expire_num_irrevocable_leases", "vault_expire_num_leases",
-    "vault_core_post_unseal", "vault_core_unsealed", "vault_route_create_secret_",
+    "vault_core_locked_users", "vault_core_post_unseal", "vault_core_unsealed",
+    "vault_expire_renew_token", "vault_expire_revoke", "vault_expire_revoke_prefix",
+    "vault_namespace_delete_namespace", "vault_namespace_get_namespace_by_path", "vault_namespace_list_namespaces",
+    "vault_namespace_modify_namespace", "vault_policy_delete_policy", "vault_policy_get_policy",
+    "vault_policy_list_policies", "vault_policy_set_policy", "vault_token_create", "vault_token_revoke_tree",
+    "vault_route_create_secret_",
     "vault_route_read_secret_", "vault_route_update_auth_userpass_", "vault_route_read_sys_",
     "vault_route_update_sys_", "vault_runtime_alloc_bytes", "vault_runtime_heap_objects",
     "vault_runtime_num_goroutines", "vault_runtime_sys_bytes", "vault_runtime_total_gc_pause_ns",
@@ -51,6 +56,17 @@ def used(server: Server) -> dict[str, tuple[str, frozenset[str]]]:
     ask(server, "POST", "sys/auth/userpass", {"type": "userpass"})
     ask(server, "POST", "auth/userpass/users/u", {"password": "p"})
     ask(server, "POST", "auth/userpass/login/u", {"password": "p"})
+    ask(server, "POST", "sys/policies/acl/p", {"policy": 'path "a" { capabilities = ["read"] }'})
+    ask(server, "GET", "sys/policies/acl/p")
+    ask(server, "LIST", "sys/policies/acl")
+    ask(server, "DELETE", "sys/policies/acl/p")
+    ask(server, "POST", "sys/namespaces/n", {})
+    ask(server, "GET", "sys/namespaces/n")
+    ask(server, "LIST", "sys/namespaces")
+    token = json.loads(ask(server, "POST", "auth/userpass/login/u", {"password": "p"}))["auth"]["client_token"]
+    ask(server, "POST", "auth/token/renew", {"token": token})
+    ask(server, "POST", "sys/leases/revoke-prefix/auth/userpass")
+    ask(server, "DELETE", "sys/namespaces/n")
     deadline = time.monotonic() + 30
     while "vault_runtime_sys_bytes" not in (text := ask(server, "GET", "sys/metrics?format=prometheus").decode()):
         assert time.monotonic() < deadline

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from caveau.framework.errors import PermissionDenied
+from caveau.framework.errors import CaveauError, PermissionDenied
 from caveau.framework.metrics import value
 from caveau.server.config import ConfigError
 from caveau.server.config.model import TelemetryConfig
@@ -152,6 +152,51 @@ async def test_the_store_is_timed(server):
     assert after["vault.barrier.delete"] >= 1
     assert after["vault.barrier.get"] >= 1
     assert after["vault.barrier.list"] >= 1
+
+
+async def test_what_is_done_is_timed_under_the_name_that_it_has_in_vault(server):
+    before = await samples(server)
+    await server.policy("p", 'path "a" { capabilities = ["read"] }')
+    await server.call("read", "sys/policies/acl/p")
+    await server.call("list", "sys/policies/acl")
+    await server.call("delete", "sys/policies/acl/p")
+    await server.call("update", "sys/namespaces/n")
+    await server.call("read", "sys/namespaces/n")
+    await server.call("list", "sys/namespaces")
+    await server.call("update", "sys/namespaces/api-lock/lock/n")
+    await server.call("update", "sys/namespaces/api-lock/unlock/n", {})
+    await server.call("delete", "sys/namespaces/n")
+    token = await server.token(["default"], ttl="30m")
+    await server.call("update", "auth/token/renew", {"token": token})
+    await server.call("update", "sys/leases/revoke-prefix/auth/token/create")
+    with pytest.raises(CaveauError):
+        await server.call("update", "sys/leases/lookup", {"lease_id": "none"})  # what fails is timed too
+    after = await samples(server)
+    for name in (
+        "policy.set_policy", "policy.get_policy", "policy.list_policies", "policy.delete_policy",
+        "namespace.modify_namespace", "namespace.get_namespace_by_path", "namespace.list_namespaces",
+        "namespace.lock_namespace", "namespace.unlock_namespace", "namespace.delete_namespace", "token.create",
+        "token.revoke-tree", "expire.revoke", "expire.revoke-prefix", "expire.renew-token", "expire.fetch-lease-times",
+    ):  # fmt: skip
+        assert after.get(f"vault.{name}", 0) > before.get(f"vault.{name}", 0), name
+
+
+async def test_gauges_cover_the_namespaces_in_use(server):
+    async def gauge(name, **labels):
+        found = orjson.loads((await server.call("read", "sys/metrics")).body)["Gauges"]
+        return sum(each["Value"] for each in found if each["Name"] == name and labels.items() <= each["Labels"].items())
+
+    before = await gauge("vault.core.mount_table.num_entries", type="logical", local="false")
+    await server.call("update", "sys/namespaces/n")
+    await server.call("update", "n/sys/mounts/kv", {"type": "kv"})
+    assert await gauge("vault.core.mount_table.num_entries", type="logical", local="false") == before + 3
+    await server.call("update", "n/sys/auth/userpass", {"type": "userpass"})
+    await server.call("update", "n/auth/userpass/users/ann", {"password": "right"})
+    for number in range(5):
+        assert await gauge("vault.core.locked_users") == 0, number
+        with pytest.raises(CaveauError):
+            await server.call("update", "n/auth/userpass/login/ann", {"password": "wrong"}, token="")
+    assert await gauge("vault.core.locked_users") == 1
 
 
 async def test_tokens_and_entities_are_counted_now_and_then(server):
