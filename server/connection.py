@@ -13,7 +13,7 @@ import asyncio
 import logging
 import re
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from aiohttp import web_server
@@ -55,6 +55,7 @@ class Connection(RequestHandler):
         "_body",
         "_certificate",
         "_chunked",
+        "_going",
         "_parsed",
         "_since",
         "_stalled",
@@ -78,6 +79,9 @@ class Connection(RequestHandler):
         self._body: StreamReader | None = None
         self._chunked = False  # whether that comes in chunks
         self._answering: asyncio.Task[Any] | None = None
+        self._going: tuple[Begun[bool], asyncio.Task[Any], asyncio.Future[Any]] | None = (
+            None  # what waits, but not in it
+        )
         self._taken = 0.0  # when it was taken up
         self._certificate: bytes | None = None
         self.overdue = 0.0
@@ -152,24 +156,36 @@ class Connection(RequestHandler):
         self._stalled = 0.0
 
     def take_up(self) -> None:
-        """Answer what has arrived, at once where that needs no waiting; else the connection's task goes on."""
+        """Answer what has arrived, at once as far as that needs no waiting. The connection's task sleeps on."""
         task = self._task_handler
         idle: Any = self._waiter  # made by start()
         if task is None or idle is None or idle.done():
             return  # closed meanwhile
         self._waiter = None
+        self._run(self._answer_next(), task, idle)
+
+    def _run(self, work: Coroutine[Any, Any, bool], task: asyncio.Task[Any], idle: asyncio.Future[Any]) -> None:
         try:
-            begun = begin(self._answer_next(), task, self._loop)
-        except Exception:
+            begun = begin(work, task, self._loop)
+        except (Exception, asyncio.CancelledError):
             _log.exception("a request was not handled")
             begun = False
+        if isinstance(begun, Begun) and begun.goes_on(self._go_on):
+            self._going = begun, task, idle
+            return
         self._waiter = idle
         if isinstance(begun, Begun):
             idle.set_result(begun)
         elif not begun:
             self.close()
-        elif self._messages:  # pipelined
+        elif self._messages or self._force_close:  # pipelined, or gone
             idle.set_result(None)
+
+    def _go_on(self, waited: asyncio.Future[Any]) -> None:
+        """What a request waited for is there."""
+        if self._going is not None and self._going[0].pending is waited:
+            (begun, task, idle), self._going = self._going, None
+            self._run(begun.work, task, idle)
 
     async def start(self) -> None:
         """Answer the requests of this connection, one after the other, and close it."""
@@ -180,11 +196,17 @@ class Connection(RequestHandler):
                 else:
                     idle: asyncio.Future[Begun[bool] | None] = self._loop.create_future()
                     self._waiter = idle  # type: ignore[assignment]  # aiohttp only cancels it
+                    cancelled: BaseException | None = None
                     try:
                         begun = await idle
+                    except asyncio.CancelledError:
+                        if self._going is None:
+                            raise
+                        begun, self._going = self._going[0], None
+                        cancelled = begun.cancelled(self._go_on)
                     finally:
                         self._waiter = None
-                    going = begun is None or await begun.finish()
+                    going = begun is None or await begun.finish(cancelled)
                 if not going:
                     break
         except Exception:

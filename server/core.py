@@ -147,7 +147,8 @@ class Core:
                     return await self.audit.answer(answer, self.unsealed(), incoming)
                 response = await answer(incoming)
                 if incoming.audit is not None:  # it has enabled the first device
-                    await incoming.audit.answered(response)
+                    incoming.audit.response = response
+                    await incoming.audit.recorded()
                 return response
             finally:
                 (self._logins if incoming.login else self._requests).observe(perf_counter() - began)

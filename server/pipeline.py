@@ -254,11 +254,9 @@ class Pipeline:
             incoming.login, checked = mount.entry.table == "auth", began
         if params is None:
             params, warnings = engine.load(route, call.captures, req.data)
-        if record is not None:
-            record.begins(req, decision)
-            if txn is not None or route.external:
-                await record.recorded()
-                checked = perf_counter()  # how long a device takes says nothing of the engine
+        if record is not None and record.begins(req, decision, changes=txn is not None or route.external):
+            await record.recorded()
+            checked = perf_counter()  # how long a device takes says nothing of the engine
         timing = mount.timings.get(req.op) or self._timing(mount, req.op)
         try:
             handler = getattr(engine, route.handler)

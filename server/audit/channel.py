@@ -64,14 +64,12 @@ class Channel:
         self._thread.start()
 
     def post(self, entry: bytes, *, asked: bool) -> Group:
-        """Have an entry written, ``asked``: of a request; the group it is in tells what came of it."""
+        """Have an entry, ``asked``: of a request, written with the next ``start``; its group tells what came of it."""
         group = self._filling
         if group is None:
             if self._hung:
                 return self._refused(self.failure)
             group = self._filling = Group(self.path)
-            if self._writing is None:
-                self._loop.call_soon(self._start)
         elif group.size > _BACKLOG:
             return self._refused("too many entries wait for it")
         group.entries.append(entry)
@@ -85,7 +83,8 @@ class Channel:
         group.settle(why)
         return group
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Have the device write what was posted, now or when it has written the group before."""
         group = self._filling
         if group is None or self._writing is not None:
             return
@@ -130,7 +129,7 @@ class Channel:
                 self.lost += len(group.entries)
             group.settle(error)
         if self._filling is not None:
-            self._start()
+            self.start()
 
     def fail(self, why: str) -> None:
         """Note that the device does not record, until it does again."""
@@ -177,6 +176,7 @@ class Channel:
 
     async def close(self) -> None:
         """Write what waits, and end the thread; a device that hangs is left alone with it."""
+        self.start()
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 while (group := self._filling or self._writing) is not None and not group.done:

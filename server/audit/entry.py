@@ -97,32 +97,36 @@ class Formatter:
         self._answers: dict[bytes, bytes] = {}
         self._digest = hashlib.blake2b(digest_size=16, key=os.urandom(32))
 
-    def request(self, record: Record, error: CaveauError | None = None) -> bytes:
+    def request(self, record: Record) -> bytes:
         """The entry of a request; of one that is refused, with why. Empty if the device is to have none."""
-        frame = self._frame(record)
+        refused = not record.began and (record.error is not None or record.gone)
+        frame = self._frame(record, refused)
         asked = self._asked(record, frame)
-        record.asked[self] = frame, asked
-        time = rfc3339(record.began or record.now()).encode()
-        line = b"".join((_TIME, time, frame.asks, asked, _why(error), b"}\n"))
+        record.texts[self] = frame, asked
+        why = _why(record.refusal) if refused else b""
+        line = b"".join((_TIME, rfc3339(record.began or record.now()).encode(), frame.asks, asked, why, b"}\n"))
         return line if self._is_plain else self._wanted(line)
 
-    def response(self, record: Record, response: Response | None, error: CaveauError | None = None) -> bytes:
-        """The entry of an answer: ``response``, or ``error`` instead. Empty if the device is to have none."""
-        known = record.asked.get(self)
-        frame = self._frame(record) if known is None or record.failed else known[0]
-        asked = self._asked(record, frame) if known is None else known[1]
-        answers = frame.answers
-        if response is None:
-            assert error is not None
-            text = str(error)
-            given = b'"data":' + orjson.dumps({"error": self._hash(text)}) if text else b""
-        else:
+    def response(self, record: Record) -> bytes:
+        """The entry of an answer, or of the error instead. Empty if the device is to have none."""
+        frame, asked = record.texts.get(self) or (None, b"")
+        response, error = record.response, record.error
+        if frame is None or error is not None:
+            frame = self._frame(record, error is not None)
+        answers, why = frame.answers, b""
+        if response is not None:
             given = self._given(record, frame, response)
             if response.auth and record.is_login:
                 answers = _RESPONSE % orjson.dumps(self._given_auth(record, response.auth))
-        end = frame.response if given else frame.response[1:]
-        time = rfc3339(record.now()).encode()
-        line = b"".join((_TIME, time, answers, asked, b',"response":{', given, end, b"}", _why(error), b"}\n"))
+        else:
+            text, why = str(error), _why(error)
+            given = b'"data":' + orjson.dumps({"error": self._hash(text)}) if text else b""
+        line = b"".join(
+            (
+                _TIME, rfc3339(record.now()).encode(), answers, asked or self._asked(record, frame),
+                b',"response":{', given, frame.response if given else frame.response[1:], b"}", why, b"}\n",
+            )
+        )  # fmt: skip
         return line if self._is_plain else self._wanted(line)
 
     def test(self, now: float, request_id: str) -> bytes:
@@ -148,12 +152,12 @@ class Formatter:
 
     # Who, and where
 
-    def _frame(self, record: Record) -> Frame:
+    def _frame(self, record: Record, failed: bool) -> Frame:
         token, decision, mount, op = record.token, record.decision, record.mount, record.op
-        key = (record.failed if token is None else id(token), id(decision), id(mount), op)
+        key = (failed if token is None else id(token), id(decision), id(mount), op)
         frame = self._frames.get(key)
         if frame is None:
-            frame = self._made(record)
+            frame = self._made(record, failed)
             comes_again = not record.incoming.token if token is None else token.key and not token.num_uses
             if mount is not None and comes_again:
                 if len(self._frames) >= _KNOWN:
@@ -161,9 +165,9 @@ class Formatter:
                 self._frames[key] = frame
         return frame
 
-    def _made(self, record: Record) -> Frame:
+    def _made(self, record: Record, failed: bool) -> Frame:
         token, mount, namespace, text = record.token, record.mount, record.namespace, record.incoming.token
-        auth: Mapping[str, Any] = _NOBODY if record.failed else _ANYBODY
+        auth: Mapping[str, Any] = _NOBODY if failed else _ANYBODY
         asked: dict[str, Any] = {}
         end, keys = b"", (frozenset[str](), frozenset[str]())
         if token is not None:

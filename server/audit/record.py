@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from ...framework import Response
-from ...framework.errors import CaveauError, Sealed, UnsupportedOperation, UnsupportedPath
+from ...framework.errors import CaveauError, UnsupportedOperation, UnsupportedPath
 
 if TYPE_CHECKING:
     from ..layout import Namespace
@@ -29,43 +29,49 @@ class Record:
         "_broker",
         "_node",
         "_placed",
-        "_posted",
+        "answered",
         "asked",
         "began",
         "decision",
-        "failed",
+        "error",
         "given",
+        "gone",
         "incoming",
         "mount",
         "namespace",
         "now",
         "op",
+        "response",
+        "texts",
         "token",
     )
 
     def __init__(self, broker: Broker, incoming: Incoming, node: Node) -> None:
         self._broker = broker
         self._node = node
-        self._posted: list[Group] | None = None
         self._placed = False  # whether mount and namespace are known
-        self.asked: dict[Formatter, tuple[Frame, bytes]] = {}  # what is written of the request already
         self.incoming = incoming
         self.now = node.clock.time
         self.op = incoming.op
         self.mount: Mount | None = None
         self.namespace: Namespace = node.namespace
-        self.began = 0.0  # when its handler began to run, seconds since the epoch
         self.token: TokenEntry | None = None
         self.decision: Decision | None = None
-        self.given: TokenEntry | None = None  # the token that the answer brings
-        self.failed = False
+        self.began = 0.0  # when its handler began to run, seconds since the epoch
+        self.response: Response | None = None
+        self.error: CaveauError | None = None  # instead of a response
+        self.gone = False  # whether there will be neither
+        self.given: TokenEntry | None = None  # the token that the response brings
+        self.texts: dict[Formatter, tuple[Frame, bytes]] = {}  # what the request's entry says of the request
+        self.asked: list[Group] | None = None  # where that entry went, once it was written
+        self.answered: list[Group] | None = None  # where the response's went
 
     @classmethod
     def of_the_first_device(cls, broker: Broker, req: CoreRequest) -> Record:
         """Of the request that enables it: there was nobody to tell of the request, and there is of the answer."""
         record = cls(broker, req.incoming, req.node)
         record.found(req, req.permissions.allow(req.op, req.acl_path))
-        record._posted = []
+        record.asked = []
         return record
 
     # What the pipeline tells
@@ -75,75 +81,54 @@ class Record:
         self.token, self.decision, self.op, self.mount = req.token, decision, req.op, req.mount
         self.namespace, self._placed = req.node.namespace, True
 
-    def begins(self, req: CoreRequest, decision: Decision | None) -> None:
-        """The handler is about to run. Of one that only reads, both entries are written when the answer is there."""
+    def begins(self, req: CoreRequest, decision: Decision | None, *, changes: bool) -> bool:
+        """The handler is about to run; whether it is to wait for ``recorded`` first, because it ``changes`` something.
+
+        Of one that only reads, both entries are written when the answer is there.
+        """
         self.found(req, decision)
-        self.began = self.began or self.now()
-        if self.op not in _READS:
+        if self.asked is not None:  # it runs again
+            return False
+        self.began = self.now()
+        if not changes and self.op not in _READS:
             self._post()
+        return changes
 
-    async def recorded(self) -> None:
-        """Return once the request's entry is recorded, so that the handler may change something.
-
-        Raises AuditFailed.
-        """
-        await self._broker.recorded(self._post(), "request")
-
-    async def answered(self, response: Response) -> None:
-        """Write the entry of the answer; raises AuditFailed unless both entries are recorded.
-
-        Raises Sealed when the devices were closed meanwhile, except to the one who had the server sealed.
-        """
-        if self._broker.closed:
-            if self.incoming.path == "sys/seal":
-                return
-            raise Sealed
-        asked = self._post()
-        await self._both(asked, self._broker.post_response(self, response))
-
-    async def refused(self, error: CaveauError) -> None:
-        """Write the entry of an error, and of the request if it did not get that far; raises AuditFailed."""
-        if self._broker.closed:
-            self.failed = True
-            return
-        asked = self._post(error)
-        self.failed = True
-        await self._both(asked, self._broker.post_response(self, None, error))
-
-    async def _both(self, asked: list[Group], answered: list[Group]) -> None:
-        if asked == answered:  # the same groups
-            await self._broker.recorded(answered, "request", "response")
-        else:
-            await self._broker.recorded(asked, "request")
-            await self._broker.recorded(answered, "response")
+    def recorded(self) -> Awaitable[None]:
+        """Return once the entries are recorded that it is to have by now; raises AuditFailed."""
+        return self._broker.recorded(self)
 
     def broken_off(self) -> None:
         """The request ends without an answer."""
-        if not self._broker.closed:
-            self._post(failed=True)
+        if self.asked is None and not self.ended and not self._broker.closed:
+            self.gone = True
+            self._post()
 
-    def _post(self, error: CaveauError | None = None, *, failed: bool = False) -> list[Group]:
-        """Hand over the entry of the request, once. ``error``, or ``failed``: why its handler will not run."""
-        if self._posted is None:
-            if not self._placed:
-                self._place()
-            if self.began:
-                error = None  # came of the handler: for the response to tell
-            else:
-                self.failed = failed or error is not None
-            if isinstance(error, UnsupportedPath | UnsupportedOperation):
-                error = None  # Vault finds out after this entry
-            self._posted = self._broker.post_request(self, error)
-        return self._posted
+    def _post(self) -> None:
+        self._broker.turn()
+        self.asked = self._broker.post_request(self)
 
-    def _place(self) -> None:
-        """Where a request is that did not get as far as its handler."""
+    def place(self) -> None:
+        """Find out where a request is that did not get as far as its route."""
+        if self._placed:
+            return
         incoming, node = self.incoming, self._node
         found = None if incoming.namespace else node.router.match(incoming.path)
         self.mount = found[0] if found else None
         self.namespace = node.namespaces.at(incoming.namespace) or node.namespace
 
     # What the entries need
+
+    @property
+    def ended(self) -> bool:
+        return self.response is not None or self.error is not None
+
+    @property
+    def refusal(self) -> CaveauError | None:
+        """Why its handler did not run, as far as the request's entry tells."""
+        if self.began or isinstance(self.error, UnsupportedPath | UnsupportedOperation):  # Vault finds out later
+            return None
+        return self.error
 
     @property
     def headers(self) -> Mapping[str, bool]:

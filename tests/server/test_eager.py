@@ -117,3 +117,48 @@ async def _begun(task: asyncio.Task[Any], work: Callable[[], Awaitable[Any]]) ->
 
 async def _finish(begun: Begun[Any]) -> Any:
     return await begun.finish()
+
+
+async def test_it_goes_on_without_waking_its_task(task: asyncio.Task[Any]) -> None:
+    gate = asyncio.get_running_loop().create_future()
+
+    async def work() -> Any:
+        return await gate, asyncio.current_task()
+
+    (begun,) = await _begun(task, work)
+    outcome: list[Any] = []
+    assert begun.goes_on(lambda waited: outcome.append(begin(begun.work, task, asyncio.get_running_loop())))
+    gate.set_result("waited")
+    await asyncio.sleep(0)
+    assert outcome == [("waited", task)]
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+async def test_its_task_takes_over_when_it_is_cancelled(task: asyncio.Task[Any], is_there: bool) -> None:
+    gate = asyncio.get_running_loop().create_future()
+
+    async def work() -> str:
+        try:
+            return str(await gate)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)
+            return "answered all the same"
+
+    (begun,) = await _begun(task, work)
+    called: list[Any] = []
+    assert begun.goes_on(called.append)
+    if is_there:
+        gate.set_result("too late")
+    assert await begun.finish(begun.cancelled(called.append)) == "answered all the same"
+    assert gate.cancelled() is not is_there
+    assert called == ([gate] if is_there else [])
+
+
+async def test_a_bare_wait_is_for_the_task(task: asyncio.Task[Any]) -> None:
+    async def work() -> str:
+        await asyncio.sleep(0)
+        return "done"
+
+    (begun,) = await _begun(task, work)
+    assert not begun.goes_on(lambda waited: None)
+    assert await begun.finish() == "done"

@@ -251,4 +251,5 @@ async def test_each_device_is_timed(only):
     await server.call("read", "sys/mounts")
     timings = {each.key.name: each.count for each in server.core.metrics.all_timings()}
     assert timings["audit.ours-.log_request"] == timings["audit.ours-.log_response"] == 1
-    assert timings["audit.log_request"] == timings["audit.log_response"] == 2  # of them enabling the first device
+    assert timings["audit.log_request"] == 1
+    assert timings["audit.log_response"] == 2  # one of them is that the first device was enabled
