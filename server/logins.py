@@ -16,13 +16,32 @@ from .tokens import TokenEntry
 from .ttl import Lifetime, grant
 
 if TYPE_CHECKING:
+    from .identity import Profile
     from .node import Node
 
 
 async def log_in(req: CoreRequest, response: Response) -> None:
-    """Make the token that a login is worth, and put its wire form into the response. Raises InvalidRequest."""
+    """Make the token that a login is worth, or ask for what it lacks to get one. Raises InvalidRequest."""
     auth: Auth = response.auth
     role = await admit_lease(req, login=True) if req.node.core.quotas.limits_leases else ""
+    profile = None
+    if auth.alias_name:
+        profile = await req.node.identity.login(
+            req.root, req.mount.entry, auth.alias_name, auth.alias_meta, auth.group_aliases
+        )
+    if req.node.enforced and (needed := req.node.namespaces.mfa.needed(req.node.namespace, req.mount, profile)):
+        await req.node.namespaces.mfa.begin(req, response, auth, profile, role, needed)
+    else:
+        await issue(req, response, auth, profile, role, req.incoming.path)
+
+
+async def issue(
+    req: CoreRequest, response: Response, auth: Auth, profile: Profile | None, role: str, path: str
+) -> None:
+    """Make the token of a login by ``path``, and put its wire form into the response. Raises InvalidRequest.
+
+    ``role``: the one that the login was for, where a quota has to know.
+    """
     node, mount, now = req.node, req.mount, req.node.clock.time()
     policies = normalise(auth.policies, default=not auth.no_default_policy)
     if "root" in policies:
@@ -37,14 +56,10 @@ async def log_in(req: CoreRequest, response: Response) -> None:
     default, maximum = node.ttls(mount.point)
     life = grant(wanted=auth.ttl, default=default, system_max=maximum, max_ttl=auth.max_ttl,
                  explicit_max=auth.explicit_max_ttl, period=auth.period, start=now, now=now)  # fmt: skip
-    entity_id, more = "", tuple[str, ...]()
-    if auth.alias_name:
-        profile = await node.identity.login(req.root, mount.entry, auth.alias_name, auth.alias_meta, auth.group_aliases)
-        entity_id, more = profile.id, profile.policies
     entry = TokenEntry(
         accessor="",
         policies=policies,
-        path=req.incoming.path,
+        path=path,
         creation_time=now,
         display_name=f"{mount.entry.path.replace('/', '-')}{auth.display_name}".removesuffix("-"),
         meta=auth.meta,
@@ -55,7 +70,7 @@ async def log_in(req: CoreRequest, response: Response) -> None:
         renewable=auth.renewable and service,
         type=kind,
         bound_cidrs=tuple(auth.bound_cidrs),
-        entity_id=entity_id,
+        entity_id="" if profile is None else profile.id,
         expire_time=now + life.ttl,
         internal=auth.internal if service else {},
         namespace=node.namespace.token_id,
@@ -63,7 +78,7 @@ async def log_in(req: CoreRequest, response: Response) -> None:
     )
     entry, text = await node.tokens.create(req.root, entry)
     token_created(req, entry)
-    response.auth = auth_wire(req, entry, text, more)
+    response.auth = auth_wire(req, entry, text, () if profile is None else profile.policies)
     if life.warnings:
         response.warnings = [*response.warnings, *life.warnings]
 

@@ -19,6 +19,7 @@ from ..framework import Response, View
 from ..framework.errors import InvalidRequest, NotFound, PermissionDenied, Unavailable
 from ..storage.barrier import Barrier
 from ..storage.store import Store, Transaction
+from .identity.mfa.login import LoginMfa
 from .layout import NAMESPACES, ROOT, Namespace, cubbyhole, cubbyholes, visits
 from .lease_index import LeaseIndexes
 from .leases import end_with_tokens
@@ -78,6 +79,7 @@ class Namespaces:
         self.tokens: TokenStore
         self.root: Node
         self.pipeline: Pipeline
+        self.mfa = LoginMfa(self)
         self._by_path: dict[str, Namespace] = {}
         self._open: dict[str, _Open] = {}
         self._opening: dict[str, asyncio.Task[_Open]] = {}
@@ -323,6 +325,7 @@ class Namespaces:
             await node.intents.forget_mount()
             await node.close()
             self.leases.forget(namespace.prefix)
+            self.mfa.forget(namespace)
             while await self.store.run(lambda txn: self._delete_some(txn, namespace)):
                 pass
         except Exception:

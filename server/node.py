@@ -85,11 +85,13 @@ class Node:
         self.intents = Intents(self)
         self.passwords = PasswordPolicies(prefix)
         self.identity = IdentityStore(prefix, self.clock)
+        self.enforced = namespaces.mfa.enforced  # what logins need a second factor for, of all namespaces
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Load what is stored, and put in place what a new store, or an older one, lacks."""
         await self.store.run(self.ensure_defaults)
+        await self.namespaces.mfa.load(self.namespace)
         for entry in await self._entries(self.store):
             await self._restore(entry)
         await self.intents.resume()

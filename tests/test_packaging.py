@@ -15,6 +15,8 @@ import pytest
 
 ROOT = Path(caveau.__file__).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+RUNTIME = [*PROJECT["project"]["dependencies"], *EXTRAS["pgp"], *EXTRAS["mfa"]]
 NOT_SHIPPED = {"tests", "benchmarks", "build", "dist"}
 NAME = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -77,15 +79,13 @@ def test_an_import_brings_no_more_than_it_needs(what, absent):
 
 
 def test_the_development_lock_holds_every_requirement():
-    project = PROJECT["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["pgp"], *PROJECT["dependency-groups"]["dev"]]
+    wanted = [*RUNTIME, *PROJECT["dependency-groups"]["dev"]]
     assert {canonical(each) for each in wanted} <= locked("requirements.lock")
 
 
 def test_the_runtime_lock_holds_the_runtime_and_no_more():
     runtime = locked("requirements-runtime.lock")
-    project = PROJECT["project"]
-    wanted = {canonical(each) for each in [*project["dependencies"], *project["optional-dependencies"]["pgp"]]}
+    wanted = {canonical(each) for each in RUNTIME}
     assert wanted <= runtime
     assert not {canonical(each) for each in PROJECT["dependency-groups"]["dev"]} - wanted & runtime
 

@@ -11,6 +11,7 @@
     identity/group-member/<id>/<entity>    marks a member of a group
     identity/group-alias/<id>              id of the group that has the alias
     identity/group-alias-name/<accessor>/<hash>  id of the group with the alias of that name on that mount
+    identity/mfa/...                       login MFA: mfa/store.py
 
 Names are the same whatever their case. Their keys are hashes, so that a name may have any length and characters.
 """
@@ -34,6 +35,7 @@ from ...framework.messages import NOTHING
 from ...framework.storage import ReadView, View
 from ...storage.store import Store, Transaction, Watch, unchanged
 from ..mounts import MountEntry
+from .mfa.store import MfaStore
 from .profile import Profile
 from .records import Alias, Entity, Group
 
@@ -59,6 +61,7 @@ class IdentityStore:
     """
 
     def __init__(self, prefix: str, clock: Clock) -> None:
+        self.mfa = MfaStore(prefix)
         self._prefix = prefix = f"{prefix}identity/"
         self._clock = clock
         self._entity, self._entity_name = f"{prefix}entity/", f"{prefix}entity-name/"
@@ -270,6 +273,7 @@ class IdentityStore:
 
     async def delete(self, view: View, entity: Entity) -> None:
         """Delete an entity with its aliases, and take it out of its groups. Its tokens are worth nothing then."""
+        await self.mfa.move_secrets(view, entity.id)
         for id_ in await self.groups_of(view, entity.id):
             view.delete(f"{self._members}{id_}/{entity.id}")
         view.delete(self._groups_of + entity.id)
@@ -283,9 +287,11 @@ class IdentityStore:
     async def merge(self, view: View, into: Entity, other: Entity, kept: Iterable[Alias]) -> Entity:
         """Let ``other`` go into ``into`` with the aliases ``kept`` of it; ``into`` as it is then.
 
-        Its groups become those of ``into``, and tokens of it count as tokens of ``into``.
+        Its groups become those of ``into``, and tokens of it count as tokens of ``into``. So do its keys for MFA
+        methods that ``into`` has none for.
         """
         groups = await self.groups_of(view, other.id)
+        await self.mfa.move_secrets(view, other.id, into.id)
         await self.delete(view, other)
         into = replace(into, merged=(*into.merged, other.id, *other.merged))
         self.save(view, into, into)

@@ -15,6 +15,7 @@ from .leases import LeaseRoutes
 from .locked_users import LockedUserRoutes
 from .loggers import LoggerRoutes
 from .metrics import MetricsRoutes
+from .mfa import MfaRoutes
 from .mounts import MountRoutes
 from .namespaces import NamespaceRoutes
 from .plugins import PluginRoutes
@@ -42,6 +43,7 @@ class System(
     LoggerRoutes,
     LockedUserRoutes,
     MetricsRoutes,
+    MfaRoutes,
     LeaseRoutes,
     MountRoutes,
     NamespaceRoutes,
