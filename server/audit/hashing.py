@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
+from datetime import date
 from typing import Any
 
 from ...framework import jsontext
 
 _BLOCK = 64  # bytes, of SHA-256
 _PREFIX = "hmac-sha256:"
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3])(?::[0-5][0-9]){2}(?:\.[0-9]{1,9})?"
+    r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+)
+_SHORTEST_TIME = len("2006-01-02T15:04:05Z")
 _PLAIN = frozenset({bool, int, float, type(None)})
 
 Hash = Callable[[str], str]
@@ -35,13 +42,24 @@ class Hasher:
         return _PREFIX + outer.hexdigest()
 
 
+def is_time(text: str) -> bool:
+    """Whether a text is a time with its zone (RFC 3339 section 5.6), to nanoseconds at most. Vault shows them."""
+    if len(text) < _SHORTEST_TIME or text[10] != "T" or _TIME.fullmatch(text) is None:
+        return False
+    try:
+        date.fromisoformat(text[:10])
+    except ValueError:
+        return False
+    return True
+
+
 def clear(text: str) -> str:
     """The stand-in for a hasher where ``log_raw`` is set."""
     return text
 
 
 def hidden(value: Any, hashed: Hash, shown_keys: frozenset[str] = frozenset()) -> Any:
-    """A copy of ``value`` as JSON types in which every string is hashed, and no number, boolean or key.
+    """A copy of ``value`` as JSON types in which every string is hashed, and no number, boolean, time or key.
 
     Strings, and those in lists, directly under one of ``shown_keys`` stay, at any depth. What nests deeper than
     Python can follow is hashed as one text.
@@ -55,12 +73,8 @@ def hidden(value: Any, hashed: Hash, shown_keys: frozenset[str] = frozenset()) -
 def _hidden(value: Any, hashed: Hash, shown: frozenset[str]) -> Any:
     kind = type(value)
     if kind is str:
-        return hashed(value)
+        return value if is_time(value) else hashed(value)
     if kind is dict:
-        if not shown:
-            return {
-                key: hashed(each) if type(each) is str else _hidden(each, hashed, shown) for key, each in value.items()
-            }
         return {key: (_seen if key in shown else _hidden)(each, hashed, shown) for key, each in value.items()}
     if kind in _PLAIN:
         return value

@@ -245,3 +245,11 @@ async def test_a_failed_read_was_asked_for_without_an_error(audited):
     request, response = audited.entries()[-2:]
     assert request["auth"] == response["auth"]
     assert "error" not in request
+
+
+async def test_times_are_no_secret(audited):
+    await audited.enable()
+    shown, long = "2020-02-29T12:34:56.789+02:00", f"2020-01-01T00:00:00.{'1' * 10}Z"  # Go takes any number of digits
+    await audited.server.call("update", "kv-v1/a", {"t": shown, "u": long, "v": "2019-02-29T00:00:00Z"})
+    data = audited.last("request")["request"]["data"]
+    assert data == {"t": shown, "u": hashed(audited, long), "v": hashed(audited, "2019-02-29T00:00:00Z")}
