@@ -2,6 +2,10 @@
 
 An entry is the key ``sys/expire/<milliseconds, 12 hex digits>.<kind>.<id>`` with an empty value. It is written in
 the transaction that gives the thing its end, so the two cannot come apart, and nothing of it is in memory.
+
+Requests are to be answered as fast while things end as else. So what ends in the store alone ends some at a time in
+one transaction, which lets requests go first after each slice of its work, and no more of these begin than keeps the
+server from falling behind.
 """
 
 from __future__ import annotations
@@ -9,23 +13,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
-from ..framework.errors import StoreError, Unavailable
+from ..framework.errors import Sealed, StoreError, Unavailable
 from ..framework.storage import View
 from ..storage.store import Store, Transaction
+from .slices import Slices
 
 End = Callable[[Transaction, str], Awaitable[None]]
-"""Ends the thing of that id, in the given transaction; does nothing when it is gone or lives on."""
+"""Ends the thing of that id, in the given transaction; does nothing when it is gone or lives on (``is_over``)."""
 
 _log = logging.getLogger(__name__)
-_BATCH = 256
+_BATCH = 128  # entries read at once
+_TOGETHER = 16  # that end in one transaction
 _AGAIN_SECONDS = 300
-WORKERS, LANE = 16, 12
-"""How many things end at the same time, in all and in one lane."""
-_PACE = 2000  # at most so many begin in a second: requests are to find the processor free
+WORKERS, LANE, SHARED_LANE = 16, 12, 2
+"""How many transactions end something at the same time: in all, in one lane, and in one whose things end together."""
+_PACE = 2000  # at most so many begin in a second, unless they are late
+_LATE_SECONDS = 60.0
+_STEP_SECONDS = 0.004  # no pause is shorter
 _SLOW_SECONDS = 1.0  # after which a full lane is passed over
 _PASSED = 4096  # entries, at one look
 _NONE: Mapping[str, float] = {}
@@ -45,6 +54,19 @@ Job = Callable[[Due], Awaitable[None]]
 """Ends a thing in transactions of its own, and deletes the entry's ``key`` in that which ends it."""
 
 
+class Lane(NamedTuple):
+    """What waits for the same thing, such as another system. ``shared``: for the store alone, so that its ``End``
+    may be one of several in a transaction."""
+
+    name: str
+    shared: bool
+
+
+def is_over(when: float, now: float) -> bool:
+    """Whether what ends at ``when`` is due at ``now``, by the milliseconds that the index knows."""
+    return int(when * 1000) <= int(now * 1000)
+
+
 def entry_key(prefix: str, when: float, kind: str, id_: str) -> str:
     """Where the entry of a thing is. ``id_`` has no slash in it."""
     return f"{prefix}sys/expire/{int(when * 1000):012x}.{kind}.{id_}"
@@ -60,19 +82,20 @@ def remove(view: View, prefix: str, when: float, kind: str, id_: str) -> None:
 
 
 class Expiry:
-    """The index of one namespace (``prefix`` of its keys), and what to do, by kind: ``enders`` in one transaction
-    each, ``jobs`` as they see fit. ``soon`` is set when something is due from now on."""
+    """The index of one namespace (``prefix`` of its keys), and what to do, by kind: ``enders`` in a transaction,
+    ``jobs`` as they see fit. A kind may have both: the job is for those whose lane is not shared, and for those whose
+    common transaction failed. ``soon`` is set when something is due from now on."""
 
     def __init__(self, store: Store, prefix: str, enders: Mapping[str, End], soon: asyncio.Event | None = None) -> None:
         self._store = store
         self._prefix = prefix
         self._root = f"{prefix}sys/expire/"
-        self._enders = enders
+        self.enders = dict(enders)
         self.jobs: Mapping[str, Job] = {}
-        self.lane: Callable[[Due], str] = lambda due: due.kind
+        self.lane: Callable[[Due], Lane] = lambda due: Lane(due.kind, due.kind not in self.jobs)
         self._soon = soon or asyncio.Event()
         self._ending: dict[str, asyncio.Task[None]] = {}  # by key of the entry
-        self._lanes: dict[str, dict[str, float]] = {}  # by lane: since when (of the loop) an entry is being ended
+        self._lanes: dict[str, dict[str, float]] = {}  # by name: since when (of the loop) something is being ended
         self._failure: Exception | None = None
         self._room = asyncio.Event()
 
@@ -103,15 +126,15 @@ class Expiry:
     async def idle(self) -> None:
         """Wait until nothing is being ended. Raises as ``reap``."""
         while self._ending:
-            await asyncio.wait(list(self._ending.values()))
+            await asyncio.wait(set(self._ending.values()))
         self._raise()
 
     async def start(self, now: float, most: int = 0) -> int:
-        """End what is due, at most ``most`` things (0: all), as workers come free; returns when the last has begun,
-        and how many began.
+        """End what is due, about ``most`` things at most (0: all), as workers come free; returns when the last has
+        begun, and how many began.
 
-        Those that take long are left to themselves; what is due in the same ``lane`` (whatever waits for the same
-        other system) waits for them, and nothing else does. Raises as ``reap``.
+        Those that take long are left to themselves; what is due in the same ``lane`` waits for them, and nothing
+        else does. Raises as ``reap``.
         """
         limit, after = f"{int(now * 1000) + 1:012x}", ""
         begun = passed = 0
@@ -119,39 +142,55 @@ class Expiry:
         started = loop.time()
         while passed < _PASSED:
             names = await self._store.list(self._root, after, limit=_BATCH)
-            for name in names:
-                if name >= limit:
-                    return begun
-                key = self._root + name
-                if key in self._ending:
-                    continue
-                moment, kind, id_ = name.split(".", 2)
-                due = Due(key, kind, id_, int(moment, 16) / 1000)
-                lane = self.lane(due)
+            due = [name for name in names if name < limit]
+            for lane, things in self._grouped(due):
                 if not await self._has_room(lane):
-                    passed += 1
+                    passed += len(things)
                     continue
                 self._raise()
-                self._lanes.setdefault(lane, {})[key] = loop.time()
-                self._ending[key] = asyncio.create_task(self._end(due, lane, now), name=f"end {kind}")
-                begun += 1
+                self._begin(lane, things, now)
+                begun += len(things)
                 await asyncio.sleep(0)  # those of one group commit end together: requests go between their successors
-                if begun == most:
-                    return begun
-                if begun % WORKERS == 0 and (early := started + begun / _PACE - loop.time()) > 0:
+                early = started + begun / _PACE - loop.time()
+                if early > _STEP_SECONDS and now - things[0].when < _LATE_SECONDS:
                     await asyncio.sleep(early)
-            if len(names) < _BATCH:
+                if 0 < most <= begun:
+                    return begun
+            if len(due) < _BATCH:
                 break
             after = names[-1]
         return begun
 
-    async def _has_room(self, lane: str) -> bool:
+    def _grouped(self, names: Sequence[str]) -> Iterator[tuple[Lane, list[Due]]]:
+        """Of entries in the order of time: what to end at once."""
+        gathered: dict[Lane, list[Due]] = {}
+        for name in names:
+            key = self._root + name
+            if key in self._ending:
+                continue
+            moment, kind, id_ = name.split(".", 2)
+            due = Due(key, kind, id_, int(moment, 16) / 1000)
+            lane = self.lane(due)
+            things = gathered.setdefault(lane, [])
+            things.append(due)
+            if len(things) == _TOGETHER or not lane.shared:
+                yield lane, gathered.pop(lane)
+        yield from gathered.items()
+
+    def _begin(self, lane: Lane, things: Sequence[Due], now: float) -> None:
+        task = asyncio.create_task(self._end(lane, things, now), name=f"end {lane.name}")
+        self._lanes.setdefault(lane.name, {})[things[0].key] = asyncio.get_running_loop().time()
+        for due in things:
+            self._ending[due.key] = task
+
+    async def _has_room(self, lane: Lane) -> bool:
         """Wait for a free worker; False where those that the lane may have are all held up."""
+        width = SHARED_LANE if lane.shared else LANE
         while True:
-            busy = self._lanes.get(lane, _NONE)
-            if len(busy) < LANE and len(self._ending) < WORKERS:
+            busy = self._lanes.get(lane.name, _NONE)
+            if len(busy) < width and sum(map(len, self._lanes.values())) < WORKERS:
                 return True
-            if len(busy) >= LANE and next(iter(busy.values())) + _SLOW_SECONDS < asyncio.get_running_loop().time():
+            if len(busy) >= width and next(iter(busy.values())) + _SLOW_SECONDS < asyncio.get_running_loop().time():
                 return False
             self._room.clear()
             with contextlib.suppress(TimeoutError):  # not wait_for: it may swallow a cancellation (gh-86296)
@@ -160,7 +199,7 @@ class Expiry:
 
     async def close(self) -> None:
         """Stop at once. What was not ended is due again after the next unseal."""
-        tasks = list(self._ending.values())
+        tasks = set(self._ending.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -170,32 +209,51 @@ class Expiry:
         if failure is not None:
             raise failure
 
-    async def _end(self, due: Due, lane: str, now: float) -> None:
+    async def _end(self, lane: Lane, things: Sequence[Due], now: float) -> None:
         try:
-            job = self.jobs.get(due.kind)
+            if not lane.shared or not await self._end_together(things):
+                for due in things:
+                    await self._end_alone(due, now)
+        except (Unavailable, StoreError) as error:
+            self._failure = error
+        finally:
+            for due in things:
+                del self._ending[due.key]
+            busy = self._lanes[lane.name]
+            del busy[things[0].key]
+            if not busy:
+                del self._lanes[lane.name]
+            self._room.set()
+
+    async def _end_together(self, things: Sequence[Due]) -> bool:
+        """Whether all of them could end, else none did."""
+        try:
+            await self._store.run(partial(self._end_here, things=things))
+        except (Sealed, StoreError):
+            raise
+        except Exception:  # of one of them; it will show of which
+            return False
+        return True
+
+    async def _end_alone(self, due: Due, now: float) -> None:
+        job = self.jobs.get(due.kind)
+        try:
             if job is not None:
                 await job(due)
             else:
-                await self._store.run(partial(self._end_here, due=due))
-        except (Unavailable, StoreError) as error:
-            self._failure = error
+                await self._store.run(partial(self._end_here, things=(due,)))
+        except (Unavailable, StoreError):
+            raise
         except Exception:
             _log.exception("%s %s did not end; it is tried again in %d seconds", due.kind, due.id, _AGAIN_SECONDS)
-            try:
-                await self._store.run(partial(self._postpone, due=due, until=now + _AGAIN_SECONDS))
-            except Exception as error:
-                self._failure = error
-        finally:
-            del self._ending[due.key]
-            busy = self._lanes[lane]
-            del busy[due.key]
-            if not busy:
-                del self._lanes[lane]
-            self._room.set()
+            await self._store.run(partial(self._postpone, due=due, until=now + _AGAIN_SECONDS))
 
-    async def _end_here(self, txn: Transaction, due: Due) -> None:
-        await self._enders[due.kind](txn, due.id)
-        txn.delete(due.key)
+    async def _end_here(self, txn: Transaction, things: Sequence[Due]) -> None:
+        slices = Slices()
+        for due in things:
+            await self.enders[due.kind](txn, due.id)
+            txn.delete(due.key)
+            await slices.next()
 
     async def _postpone(self, txn: Transaction, due: Due, until: float) -> None:
         txn.delete(due.key)

@@ -24,7 +24,7 @@ from ..framework.storage import ReadView, View
 from ..storage.store import ATTEMPTS as RERUNS
 from ..storage.store import PrefixView, Transaction
 from . import expiry
-from .expiry import Due
+from .expiry import Due, Lane, is_over
 from .layout import prefix_of
 from .lease import ATTEMPTS, ERROR_LENGTH, EXTERNAL_SECONDS, LeaseEntry, described, lifetime, reason, retry_delay
 from .lease_index import PAGE, escape, unescape
@@ -62,7 +62,8 @@ class Leases:
             _OF_TOKEN: self._expire_of_token,
             _UNDER_PREFIX: self._expire_under_prefix,
         }
-        node.expiry.lane = lambda due: self._point(unescape(due.id)) if due.kind == _LEASE else due.kind
+        node.expiry.enders[_LEASE] = self._end
+        node.expiry.lane = self._lane
 
     # What there is
 
@@ -313,6 +314,24 @@ class Leases:
             self._node.expiry.wake()
 
     # What the expiry index asks for
+
+    def _lane(self, due: Due) -> Lane:
+        """Leases wait for what their mount waits for; if that is the store alone, they end together."""
+        if due.kind != _LEASE:
+            return Lane(due.kind, due.kind not in self._node.expiry.jobs)
+        found = self._node.router.match(unescape(due.id))
+        if found is None:
+            return Lane(_LEASE, shared=False)
+        kinds = found[0].engine.lease_kinds
+        return Lane(found[0].point, not any(kind.external for kind in kinds.values()))
+
+    async def _end(self, txn: Transaction, name: str) -> None:
+        """End a lease that is in the store alone."""
+        entry = await self.get(txn, unescape(name))
+        if isinstance(entry, LeaseEntry) and entry.due and is_over(entry.due, self._node.clock.time()):
+            mount, request = self._request(txn, entry, "revoke")
+            await mount.engine.revoke(request, entry.lease())
+            self._forget(txn, entry)
 
     async def _expire(self, due: Due) -> None:
         id_ = unescape(due.id)

@@ -297,7 +297,7 @@ class TokenStore:
     async def expire(self, view: View, key: str) -> None:
         """End a token whose time has come; one that was renewed meanwhile lives on."""
         entry = await self.by_key(view, key)
-        if entry is not None and entry.expire_time and entry.expire_time <= self._clock.time():
+        if entry is not None and entry.expire_time and expiry.is_over(entry.expire_time, self._clock.time()):
             await self.revoke(view, key)
 
     async def tidy(self, store: Store, namespace: Namespace) -> int:
