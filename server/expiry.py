@@ -32,7 +32,7 @@ _TOGETHER = 16  # that end in one transaction
 _AGAIN_SECONDS = 300
 WORKERS, LANE, SHARED_LANE = 16, 12, 2
 """How many transactions end something at the same time: in all, in one lane, and in one whose things end together."""
-_PACE = 2000  # at most so many begin in a second, unless they are late
+_PACE = 1500  # at most so many begin in a second, unless they are late
 _LATE_SECONDS = 60.0
 _STEP_SECONDS = 0.004  # no pause is shorter
 _SLOW_SECONDS = 1.0  # after which a full lane is passed over
