@@ -86,6 +86,29 @@ class Users(Engine):
         self.present.discard(lease.internal["user"])
 
 
+class Codes(Engine):
+    """Numbers that are in the store alone, and end with their lease; ``broken`` is one that cannot."""
+
+    broken = ""
+
+    @update("code/{name}", writes=True)
+    async def code(self, req: Request, p: Name) -> Response:
+        """Give the next number."""
+        number = str(len(await req.storage.list("code/")) + 1)
+        req.storage.put(f"code/{number}", b"x")
+        return Response(data={"code": number}, lease=Lease("code", 60, internal={"code": number}))
+
+    @renew("code")
+    async def extend(self, req: Request, lease: Lease, increment: int) -> Lease:
+        return lease
+
+    @revoke("code")
+    async def end(self, req: Request, lease: Lease) -> None:
+        req.storage.delete(f"code/{lease.internal['code']}")
+        if lease.internal["code"] == self.broken:
+            raise RuntimeError("it cannot end")
+
+
 async def serve(store: Any = None, **config: Any) -> tuple[Server, Users]:
     """A server with the engine at ``db/``: default lease 1 h, at most 10 h."""
     server = await Server(store).start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
@@ -65,6 +66,40 @@ async def test_ends_each_once_however_many_there_are(expiry):
     while await expiry.reap(100.0):
         pass
     assert sorted(expiry.ended) == sorted(names)
+
+
+async def test_some_end_in_one_transaction(expiry, monkeypatch):
+    commits = []
+    commit = expiry.store.commit
+
+    async def count(txn):
+        commits.append(txn)
+        await commit(txn)
+
+    for i in range(64):
+        await note(expiry, 5.0, "thing", f"n{i:02}")
+    monkeypatch.setattr(expiry.store, "commit", count)
+    assert await expiry.reap(10.0) == 64
+    assert len(commits) == 4
+    assert expiry.ended == [f"n{i:02}" for i in range(64)]
+
+
+async def test_no_more_begin_than_the_pace_allows_unless_they_are_late(expiry, monkeypatch):
+    pauses = []
+    sleep = asyncio.sleep
+
+    async def pause(seconds):
+        if seconds:
+            pauses.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", pause)
+    for now in (5.5, 500.0):
+        for i in range(64):
+            await note(expiry, 5.0, "thing", f"n{i:02}")
+        pauses.clear()
+        assert await expiry.reap(now) == 64
+        assert bool(pauses) is (now < 60)
 
 
 async def test_what_was_taken_back_does_not_end(expiry):

@@ -7,8 +7,10 @@ import asyncio
 import pytest
 from caveau.framework.errors import InvalidRequest, NotFound, StoreError, Unavailable
 from caveau.server.lease import ATTEMPTS, retry_delay
+from caveau.server.lease_index import escape
+from caveau.server.mounts import MountEntry
 from caveau.storage.inmem import InmemStore
-from caveau.tests.server.leasing import mount, serve
+from caveau.tests.server.leasing import Codes, mount, serve
 
 ALL = 'path "*" { capabilities = ["create", "read", "update", "delete", "list", "sudo"] }'
 
@@ -41,6 +43,15 @@ async def alive(db, id_):
 
 
 # Giving
+
+
+@pytest.fixture
+async def codes(db):
+    """The engine at ``codes/``, whose leases are in the store alone."""
+    db.core.own_engines["codes"] = Codes
+    entry = MountEntry.new("codes/", "codes")
+    mounted = await db.node.store.run(lambda txn: db.node.enable(txn, entry, txn.on_commit))
+    return mounted.engine
 
 
 async def test_a_secret_with_a_lease_tells_of_it_in_the_envelope(db):
@@ -446,6 +457,43 @@ async def test_one_engine_that_hangs_does_not_hold_up_others(db):
     assert len(db.users.present) == 40
     gate.set()
     await db.reap()
+
+
+async def code(db):
+    return (await db.call("update", "codes/code/x")).lease_id
+
+
+async def codes_left(db):
+    return await db.node.storage(db.node.store, "codes/").list("code/")
+
+
+async def test_leases_of_the_store_alone_end_though_one_of_them_cannot(db, codes):
+    ids = [await code(db) for _ in range(5)]
+    codes.broken = "3"
+    db.clock.advance(61)
+    await db.reap()
+    assert await codes_left(db) == ["3"]
+    assert (await db.node.leases.get(db.node.store, ids[2])).failures == 1
+    codes.broken = ""
+    db.clock.advance(15)
+    await db.reap()
+    assert await codes_left(db) == []
+    assert not await db.keys_stored("namespaces/root/sys/lease/")
+    assert not await db.keys_stored("namespaces/root/sys/expire/")
+
+
+async def test_a_lease_of_the_store_alone_that_was_renewed_lives_on(db, codes):
+    id_ = await code(db)
+    await db.call("update", "sys/leases/renew", {"lease_id": id_, "increment": 3600})
+
+    async def stale(txn):
+        db.node.expiry.add(txn, db.clock.time() + 1, "lease", escape(id_))
+
+    await db.node.store.run(stale)
+    db.clock.advance(61)
+    await db.reap()
+    assert await codes_left(db) == ["1"]
+    assert await alive(db, id_)
 
 
 async def test_a_server_killed_while_it_revokes_goes_on_after_the_next_unseal(db):
