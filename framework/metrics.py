@@ -23,7 +23,6 @@ Labels = tuple[tuple[str, str], ...]
 
 INTERVAL = 10.0
 """Seconds over which counters and timings are put together for those who ask for the present."""
-_CHUNK = 64  # values that wait to be put together
 _RECENT = 256  # values of an interval that its quantiles are taken of
 
 
@@ -98,7 +97,7 @@ class Counter:
 class Timing:
     """Durations, shown in milliseconds; or other amounts, shown as they are."""
 
-    __slots__ = ("_buffer", "_high", "_low", "_recent", "_start", "count", "key", "last", "scale", "total")
+    __slots__ = ("_buffer", "_high", "_low", "_recent", "_start", "count", "key", "last", "observe", "scale", "total")
 
     def __init__(self, key: Key, scale: float = 1000.0) -> None:
         """``scale``: of what is shown to what is observed."""
@@ -108,25 +107,15 @@ class Timing:
         self.total = 0.0
         self.last = NOTHING  # the last whole interval
         self._buffer: list[float] = []
+        self.observe: Callable[[float], None] = self._buffer.append
+        """Seconds, for a duration. Several of these are called for every request: they only put the value down."""
         self._recent: deque[float] = deque(maxlen=_RECENT)
         self._low, self._high = math.inf, -math.inf
         self._start = (0, 0.0)  # count and total when the interval began
 
-    def observe(self, value: float, times: int = 1) -> None:
-        """``times`` the same; seconds, for a duration."""
-        buffer = self._buffer
-        if times == 1:
-            buffer.append(value)
-        else:
-            buffer += [value] * times
-        if len(buffer) >= _CHUNK:
-            self.fold()
-
     def observe_equal(self, value: float, count: int) -> None:
-        """What was the same ``count`` times."""
+        """``count`` times the same."""
         self._buffer += [value] * count
-        if len(self._buffer) >= _CHUNK:
-            self.fold()
 
     def fold(self) -> None:
         """Take up what was observed: ``count`` and ``total`` are true afterwards."""
@@ -158,22 +147,6 @@ class Timing:
         self._start = (self.count, self.total)
         self._low, self._high = math.inf, -math.inf
         self._recent.clear()
-
-
-def noted_together(first: Timing, second: Timing, third: Timing) -> Callable[[float, float, float], None]:
-    """What observes three durations at once, in less than half of the time."""
-    one, two, three = first._buffer, second._buffer, third._buffer
-
-    def observe(a: float, b: float, c: float) -> None:
-        one.append(a)
-        two.append(b)
-        three.append(c)
-        if len(one) >= _CHUNK:
-            first.fold()
-            second.fold()
-            third.fold()
-
-    return observe
 
 
 class Metrics:
@@ -234,6 +207,11 @@ class Metrics:
         self._gauges.pop(source, None)
         self._counts.pop(source, None)
 
+    def fold(self) -> None:
+        """Put together what timings have been told. To be called now and then, or they grow without bounds."""
+        for timing in self._timings.values():
+            timing.fold()
+
     # For those who ask
 
     def turn(self, now: float) -> None:
@@ -257,8 +235,7 @@ class Metrics:
         return list(self._counters.values())
 
     def all_timings(self) -> list[Timing]:
-        for timing in self._timings.values():
-            timing.fold()
+        self.fold()
         return list(self._timings.values())
 
     def _counter(self, key: Key) -> Counter:

@@ -17,8 +17,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from aiohttp import web_server
-from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
-from aiohttp.streams import StreamReader
+from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
 
 from .answer import Answer, Outbox, errors
@@ -56,7 +56,6 @@ class Connection(RequestHandler):
         "_certificate",
         "_chunked",
         "_going",
-        "_parsed",
         "_since",
         "_stalled",
         "_taken",
@@ -73,7 +72,6 @@ class Connection(RequestHandler):
         self.outbox = server.outbox
         self._since = 0.0
         self._stalled = 0.0  # since when the client does not take what we write
-        self._parsed = 0
         self._between = True  # whether the next byte begins a request
         self._begun = b""  # what has arrived of a verb
         self._body: StreamReader | None = None
@@ -106,12 +104,8 @@ class Connection(RequestHandler):
                 return
             data, self._begun = verb, b""
         before = 0 if self._body is None else self._body.total_bytes
-        idle: asyncio.Future[Any] | None
-        idle, self._waiter = self._waiter, None  # it is for us to wake
-        super().data_received(data)
-        self._waiter = idle
-        if new := self._request_count - self._parsed:  # a request's headers are complete
-            self._parsed = self._request_count
+        new = self._parse(data)
+        if new:  # a request's headers are complete
             message, self._body = self._messages[-1] if self._messages else (None, None)
             self._chunked = bool(getattr(message, "chunked", False))
         if self._body is not None:
@@ -124,8 +118,33 @@ class Connection(RequestHandler):
         elif data and self._since == 0.0:  # aiohttp calls with nothing, to go on with what it has buffered
             self._since = self._loop.time()
         self._between = self._since == 0.0
-        if idle is not None and self._messages and not idle.done():
+        if self._messages and self._waiter is not None and not self._waiter.done():
             self.arrivals.add(self)
+
+    def _parse(self, data: bytes) -> int:
+        """Feed the parser, or whatever has taken over from it; how many requests have come in.
+
+        What aiohttp's ``data_received`` does, but that it is for us to wake who waits for a request.
+        """
+        if self._payload_parser is not None or self._upgraded:
+            super().data_received(data)
+            return 0
+        if self._force_close or self._close or self._parser is None:
+            return 0
+        try:
+            messages, self._upgraded, tail = self._parser.feed_data(data)
+        except HttpProcessingError as error:
+            messages = [(_ErrInfo(status=400, exc=error, message=error.message), EMPTY_PAYLOAD)]
+            tail = b""
+        if tail and self._upgraded:
+            self._message_tail = tail
+        if not messages:
+            return 0
+        self._messages += messages
+        self._request_count += len(messages)
+        if len(self._messages) >= self._max_msg_queue_size and not self._buffer_paused:
+            self._pause_reading_for_buffer()
+        return len(messages)
 
     def _all(self, data: bytes, new: int) -> bool:
         """Whether the ``new`` requests, the last of them whole, are all that ``data`` holds.
@@ -282,7 +301,7 @@ class Connection(RequestHandler):
     @property
     def busy(self) -> bool:
         """Whether a request has begun to arrive or is being answered."""
-        return self._request_in_progress or bool(self._messages) or (self._since > 0.0 and self._parsed > 0)
+        return self._request_in_progress or bool(self._messages) or (self._since > 0.0 and self._request_count > 0)
 
     def under_way(self, now: float) -> UnderWay | None:
         """The request that is being answered; ``now``: seconds since the epoch."""

@@ -50,6 +50,7 @@ _log = logging.getLogger(__name__)
 BUILD_DATE = "2026-11-24T00:00:00Z"
 _CLUSTER_KEY = "core/cluster"
 _MAINTENANCE_SECONDS = 60.0
+_FOLDED = 500  # requests between two times that what they took is put together
 
 
 class Core:
@@ -64,6 +65,7 @@ class Core:
         self.metrics = Metrics()
         self._requests = self.metrics.timing("core.handle_request")
         self._logins = self.metrics.timing("core.handle_login_request")
+        self._observed = 0  # requests
         self.node: Node | None = None  # of the root namespace
         self.namespaces: Namespaces | None = None
         self.cors = Cors()
@@ -152,6 +154,10 @@ class Core:
                 return response
             finally:
                 (self._logins if incoming.login else self._requests).observe(perf_counter() - began)
+                self._observed += 1
+                if self._observed == _FOLDED:
+                    self._observed = 0
+                    self.metrics.fold()
         self.check_open(incoming.op, incoming.path)
         return await self.handle_openly(incoming)
 

@@ -350,9 +350,9 @@ class Store:
                     if key.startswith(scan.prefix):
                         scan.present[key] = value is not None
             took = perf_counter() - flight.began
-            self._puts.observe(took, len(flight.writes) - deleted)
+            self._puts.observe_equal(took, len(flight.writes) - deleted)
             if deleted:
-                self._deletes.observe(took, deleted)
+                self._deletes.observe_equal(took, deleted)
             for callback in flight.callbacks:
                 try:
                     callback()

@@ -6,7 +6,7 @@ import math
 import statistics
 
 import pytest
-from caveau.framework.metrics import Key, Metrics, Summary, noted_together, quantile, value
+from caveau.framework.metrics import Key, Metrics, Summary, quantile, value
 
 
 @pytest.fixture
@@ -98,12 +98,12 @@ def test_what_is_dropped_is_not_asked_any_more(metrics):
     assert metrics.all_gauges() == []
 
 
-def test_three_noted_together_are_three(metrics):
-    timings = [metrics.timing(name) for name in "abc"]
-    observe = noted_together(*timings)
-    for _ in range(100):
-        observe(1.0, 2.0, 3.0)
-    assert [(each.count, each.total) for each in metrics.all_timings()] == [(100, 100.0), (100, 200.0), (100, 300.0)]
+def test_what_is_observed_is_put_together_at_last(metrics):
+    timing = metrics.timing("barrier.put")
+    timing.observe(1.0)
+    timing.observe_equal(2.0, 3)
+    metrics.fold()
+    assert (timing.count, timing.total) == (4, 7.0)
 
 
 def test_a_counter_that_begins_anew_never_goes_back(metrics):
