@@ -23,12 +23,14 @@ class Memory:
         self.written: list[bytes] = []
         self.groups = 0
         self.error: OSError | None = None
+        self.begun = threading.Event()
         self.gate = threading.Event()
         self.gate.set()
 
     def open(self) -> None: ...
 
     def write(self, entries: Sequence[bytes]) -> None:
+        self.begun.set()
         self.gate.wait(20)
         if self.error:
             raise self.error

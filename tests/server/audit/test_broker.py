@@ -16,6 +16,7 @@ from caveau.server.audit.broker import Enabled
 from caveau.server.config import AuditConfig
 from caveau.tests.server.audit.conftest import Memory
 from caveau.tests.server.harness import Server
+from caveau.tests.server.overhttp import serving
 
 
 def add(server: Server, path: str) -> Memory:
@@ -253,3 +254,18 @@ async def test_each_device_is_timed(only):
     assert timings["audit.ours-.log_request"] == timings["audit.ours-.log_response"] == 1
     assert timings["audit.log_request"] == 1
     assert timings["audit.log_response"] == 2  # one of them is that the first device was enabled
+
+
+async def test_a_write_whose_client_has_gone_is_done(only):
+    server, device = only
+    device.gate.clear()
+    async with serving(server) as http:
+        asking = asyncio.create_task(http.ask("POST", "/v1/kv-v1/a", {"k": "v"}))
+        assert await asyncio.to_thread(device.begun.wait, 5)
+        http._writer.close()
+        await http._writer.wait_closed()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        asking.cancel()
+        device.gate.set()
+    assert orjson.dumps((await server.call("read", "kv-v1/a")).data) == b'{"k":"v"}'
