@@ -642,4 +642,15 @@ INTENDED = (
         request=r"POST sys/mounts/\$n.*",
         ours=".*by the namespace.*",
     ),
+    Intended(
+        "bad input is the client's mistake, where OpenBao answers 500",
+        request="DELETE identity/mfa/method/.*",
+        aspect="status|error",
+        theirs="500|.*still used by an enforcement configuration.*",
+    ),
+    Intended(
+        "what cannot be read in the settings of an MFA method is not repeated: it may be a secret",
+        aspect="error",
+        request="POST identity/mfa/method/(okta|pingid) .*",
+    ),
 )

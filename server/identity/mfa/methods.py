@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Annotated, Any
 
 from ....framework import Field, NoParams, Params, Response, delete, list_, read, update
@@ -222,6 +222,8 @@ async def _save(req: CoreRequest, p: MethodParams, settings: Settings) -> dict[s
     old = old or named
     if old is not None and old.kind != settings.kind:
         raise InvalidRequest(f"the method is of type {old.kind}, which cannot be changed")
+    if old is not None and not isinstance(settings, TotpSettings) and "username_format" not in p.given:
+        settings = replace(settings, username_format=getattr(old.settings, "username_format", ""))
     name = p.method_name or ("" if old is None else old.name)
     method = Method(new_id() if old is None else old.id, name, settings)
     store.put_method(req.root, method)

@@ -69,6 +69,13 @@ async def test_methods_of_others_show_what_is_no_secret(server, kind, settings, 
         await server.call("read", path(kind, id_))
 
 
+async def test_a_replaced_method_keeps_its_name_and_how_users_are_named(server):
+    id_ = await server.create("duo", "m", **DUO, username_format="x", push_info="a=b")
+    await server.call("update", path("duo", id_), DUO)
+    shown = (await server.call("read", path("duo", id_))).data
+    assert (shown["name"], shown["username_format"], shown["pushinfo"]) == ("m", "x", "")
+
+
 @pytest.mark.parametrize(("kind", "settings", "problem"), [
     ("totp", {}, "issuer must be set"),
     ("totp", {"issuer": "i", "period": 0}, "period must be greater than zero"),
