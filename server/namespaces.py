@@ -26,7 +26,7 @@ from .leases import end_with_tokens
 from .node import Node, OnCommit, leaves
 from .pipeline import Pipeline
 from .tokens import TokenEntry, TokenStore, random_id
-from .wrapping import PICK_UPS, WRAPPING_POLICY
+from .wrapping import ABOUT_ONE, WRAPPING_POLICY
 
 if TYPE_CHECKING:
     from .core import Core
@@ -39,7 +39,6 @@ _LOOKED_AT = 100  # namespaces whose ends are looked for each time
 _PURGE_BATCH = 500
 _ID_LENGTH = 6
 _UNLOCK = "sys/namespaces/api-lock/unlock"
-_BY_WRAPPING_TOKEN = PICK_UPS | {"sys/wrapping/lookup"}
 _UNAVAILABLE = tuple(
     f"sys/{name}"
     for name in (
@@ -176,7 +175,7 @@ class Namespaces:
     async def answer(self, incoming: Incoming) -> Response:
         """Answer a request in the namespace it goes to, which its header and the beginning of its path name."""
         namespace, path = self.find(incoming.namespace, incoming.path)
-        if path in _BY_WRAPPING_TOKEN and incoming.token:
+        if path in ABOUT_ONE and incoming.token:
             token = await self.tokens.lookup(self.store, incoming.token)
             if token is not None and token.policies == (WRAPPING_POLICY,):
                 namespace = self.of_token(token)  # whoever is given a wrapping token need not know where it was made

@@ -40,7 +40,7 @@ from .policy import ACL, Decision, without_sudo
 from .request import AfterCommit, CoreRequest, Incoming
 from .tokens import TokenEntry
 from .whole import to_its_end
-from .wrapping import PICK_UPS, can_wrap, check, wrap
+from .wrapping import ABOUT_ONE, can_wrap, check, wrap
 
 _DENIED = MultipleErrors("permission denied").args[0]
 _WRITES = frozenset({"create", "update", "patch"})
@@ -98,7 +98,7 @@ class Pipeline:
                 raise
             problem = type(error)(MultipleErrors(str(error)).args[0])
             raise await self._refusal(incoming, problem) from None
-        if incoming.path in PICK_UPS:
+        if incoming.path in ABOUT_ONE:
             await check(self._node, incoming)
         call = _Call(incoming, mount, path, route, captures)
         try:

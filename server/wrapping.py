@@ -1,12 +1,13 @@
 """Response wrapping: an answer is kept for one pick-up, and a token for that is answered instead.
 
-The answer lies in the cubbyhole of the wrapping token, which has one use, lives as long as was asked for
+The answer lies in the cubbyhole of the wrapping token, as ``response`` (and beside it, as ``wrapinfo``, how it came to
+be); the token has one use, lives as long as was asked for
 and can do nothing but fetch it. Whoever finds the token spent knows that somebody was there before.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -21,11 +22,14 @@ from .tokens import TokenEntry
 
 if TYPE_CHECKING:
     from .node import Node
-    from .request import Incoming
+    from .request import CoreRequest, Incoming
 
 PICK_UPS = frozenset({"sys/wrapping/unwrap", "sys/wrapping/rewrap"})
+ABOUT_ONE = PICK_UPS | {"sys/wrapping/lookup"}
+"""Paths of requests about a wrapping token."""
 WRAPPING_POLICY = "response-wrapping"
-NO_TOKEN = "error validating wrapping token: token is empty"
+_UNUSABLE = "error validating wrapping token: "
+_RESPONSE, _ABOUT = "response", "wrapinfo"
 _INVALID = "wrapping token is not valid or does not exist"
 
 
@@ -43,7 +47,13 @@ class Wrapped:
 def can_wrap(response: Response) -> bool:
     """Whether there is something in it to keep; answers without an envelope are never wrapped."""
     whole = response.body is None and response.stream is None
-    return whole and not response.bare and response.status in (0, 200) and not is_empty(response)
+    return (
+        whole
+        and not response.bare
+        and response.wrap_info is None
+        and response.status in (0, 200)
+        and not is_empty(response)
+    )
 
 
 async def wrap(node: Node, view: View, response: Response, path: str, ttl: float, request_id: str) -> Response:
@@ -69,7 +79,9 @@ async def _keep(node: Node, view: View, kept: Wrapped, namespace: str) -> Respon
         namespace=namespace,
     )
     entry, token = await node.tokens.create(view, entry)
-    view.put(_key(entry.key), orjson.dumps(kept))
+    place, about = cubbyhole(entry.key), asdict(kept)
+    view.put(place + _RESPONSE, orjson.dumps({"response": about.pop("response")}))
+    view.put(place + _ABOUT, orjson.dumps(about))
     info = WrapInfo(token, entry.accessor, ttl, kept.creation_time, kept.creation_path, kept.wrapped_accessor)
     return Response(wrap_info=info)
 
@@ -83,24 +95,35 @@ async def look_up(node: Node, view: ReadView, token: str) -> tuple[TokenEntry, W
 
 
 async def check(node: Node, incoming: Incoming) -> None:
-    """Refuse one of `PICK_UPS` whose wrapping token is none, before anything is asked of the caller's token.
+    """Refuse one of `ABOUT_ONE` whose wrapping token is none, before anything is asked of the caller's token.
 
     The two may be the same; so a token that is spent is told from one that may not pick up.
     Raises InvalidRequest, or PermissionDenied when no token is given at all.
     """
-    token = incoming.data.get("token") or incoming.token
+    await look_up(node, node.store, token_of(incoming))
+
+
+def token_of(incoming: Incoming) -> str:
+    """The wrapping token that a request is about: its parameter, or else its own. Raises PermissionDenied."""
+    token = incoming.data.get("token")
+    if token is None:
+        if not incoming.token:
+            raise PermissionDenied(f"{_UNUSABLE}token is empty")
+        return incoming.token
+    if not isinstance(token, str):
+        raise PermissionDenied(f"{_UNUSABLE}could not decode token in request body")
     if not token:
-        raise PermissionDenied(NO_TOKEN)
-    if isinstance(token, str):
-        await look_up(node, node.store, token)
+        raise PermissionDenied(f"{_UNUSABLE}empty token in request body")
+    return token
 
 
 async def contents(view: ReadView, entry: TokenEntry) -> Wrapped:
     """What a wrapping token keeps; raises InvalidRequest."""
-    raw = await view.get(_key(entry.key))
-    if raw is None:
+    place = cubbyhole(entry.key)
+    response, about = await view.get(place + _RESPONSE), await view.get(place + _ABOUT)
+    if response is None or about is None:
         raise InvalidRequest(_INVALID)
-    return Wrapped(**orjson.loads(raw))
+    return Wrapped(**orjson.loads(response), **orjson.loads(about))
 
 
 async def rewrap(node: Node, view: View, token: str) -> Response:
@@ -111,11 +134,12 @@ async def rewrap(node: Node, view: View, token: str) -> Response:
     return await _keep(node, view, fresh, entry.namespace)
 
 
-def unwrapped(kept: Wrapped, request_id: str) -> Response:
-    """The answer that was kept, as the answer to the request that fetches it."""
+async def unwrapped(req: CoreRequest, kept: Wrapped) -> Response:
+    """The answer that was kept, as the answer to the request that fetches it; kept anew where that asks for it."""
+    ttl = req.incoming.wrap_ttl
+    if ttl:
+        path, now = req.incoming.path, req.node.clock.time()
+        again = Wrapped(kept.response, path, now, max(1, int(ttl)), kept.wrapped_accessor)
+        return await _keep(req.node, req.root, again, req.node.namespace.token_id)
     answer: dict[str, Any] = jsontext.loads(kept.response.encode())
-    return Response(data=answer | {"request_id": request_id}, bare=True)
-
-
-def _key(token_key: str) -> str:
-    return f"{cubbyhole(token_key)}response"
+    return Response(data=answer | {"request_id": req.id}, bare=True)

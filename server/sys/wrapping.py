@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from ...framework import Field, Params, Response, read, update
 from ...framework.clock import rfc3339
-from ...framework.errors import InvalidRequest, PermissionDenied
+from ...framework.errors import InvalidRequest
 from .. import wrapping
 from ..request import CoreRequest
 from .base import SystemRoutes
@@ -34,7 +34,7 @@ class WrappingRoutes(SystemRoutes):
     @update("wrapping/lookup", auth=False, writes=False)
     async def lookup(self, req: CoreRequest, p: WrappedToken) -> dict[str, Any]:
         """Tell when and by what a wrapping token was made; this does not use it up."""
-        _, kept = await wrapping.look_up(req.node, req.root, _token(req, p))
+        _, kept = await wrapping.look_up(req.node, req.root, wrapping.token_of(req.incoming))
         return {
             "creation_path": kept.creation_path,
             "creation_time": rfc3339(kept.creation_time),
@@ -44,23 +44,16 @@ class WrappingRoutes(SystemRoutes):
     @update("wrapping/unwrap")
     async def unwrap(self, req: CoreRequest, p: WrappedToken) -> Response:
         """Give the answer that a wrapping token stands for, and spend the token."""
-        token = _token(req, p)
+        token = wrapping.token_of(req.incoming)
         if token == req.incoming.token:  # its one use has been counted; it is revoked after this request
             if req.caller.policies != (wrapping.WRAPPING_POLICY,):
                 raise InvalidRequest("wrapping token is not valid or does not exist")
-            return wrapping.unwrapped(await wrapping.contents(req.root, req.caller), req.id)
+            return await wrapping.unwrapped(req, await wrapping.contents(req.root, req.caller))
         entry, kept = await wrapping.look_up(req.node, req.root, token)
         await req.node.tokens.revoke(req.root, entry.key)
-        return wrapping.unwrapped(kept, req.id)
+        return await wrapping.unwrapped(req, kept)
 
     @update("wrapping/rewrap")
     async def rewrap(self, req: CoreRequest, p: WrappedToken) -> Response:
         """Exchange a wrapping token for a fresh one with the same lifetime."""
-        return await wrapping.rewrap(req.node, req.root, _token(req, p))
-
-
-def _token(req: CoreRequest, p: WrappedToken) -> str:
-    token = p.token or req.incoming.token
-    if not token:
-        raise PermissionDenied(wrapping.NO_TOKEN)
-    return token
+        return await wrapping.rewrap(req.node, req.root, wrapping.token_of(req.incoming))

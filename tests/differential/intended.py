@@ -516,6 +516,18 @@ INTENDED = (
         request=r".*\?help=.*|POST sys/remount .*",
     ),
     Intended(
+        "a wrapping token may name itself; OpenBao counts its use twice, and answers 500",
+        request=r"w2 POST sys/wrapping/unwrap \{.*",
+        aspect="status|error",
+        theirs=r"500|.*error decrementing wrapping token's use-count.*",
+    ),
+    Intended(
+        "a wrapping token lives no longer than any other of auth/token may",
+        request=r".* \| X-Vault-Wrap-TTL: 9{7,}",
+        aspect=r"value wrap_info\.ttl",
+        ours="2764800",
+    ),
+    Intended(
         "OpenBao's policy allows a wrapping token to be revoked by itself too, and is stored",
         request="GET sys/policies/acl/response-wrapping",
         aspect=r"value data\.(policy|version)|keys data\.modified",
