@@ -41,8 +41,7 @@ class AppRole(RoleSettings, SecretIds):
         if not p.role_id:
             raise InvalidRequest("missing role_id")
         storage = req.storage
-        name = await storage.get(f"role-id/{self.hash(p.role_id)}")
-        role = None if name is None else await self.role(storage, name.decode())
+        role = await self.role_of(storage, p.role_id)
         if role is None:
             raise InvalidCredentials(_WRONG, known=False)
         meta, bound = {"role_name": role.name}, tuple[str, ...]()
@@ -62,8 +61,8 @@ class AppRole(RoleSettings, SecretIds):
         return Response(auth=auth)
 
     async def login_role(self, req: Request, p: LoginParams) -> str:
-        name = await req.storage.get(f"role-id/{self.hash(p.role_id)}")
-        return "" if name is None else name.decode()
+        role = await self.role_of(req.storage, p.role_id)
+        return "" if role is None else role.name
 
     async def _use(self, req: Request, role: Role, text: str) -> tuple[dict[str, str], tuple[str, ...]]:
         """Take one use of a secret id; the metadata of the token and where it is to be bound to."""

@@ -27,6 +27,7 @@ from ...framework.token_params import TokenParams, TokenSettings
 from ...framework.wire import LOWER_NAME, SECONDS
 
 LONGEST_ID = 4096  # of role ids and secret ids that are chosen, in characters
+_REMEMBERED = 1000  # roles
 _NO_USE = {"default-service": "service", "default-batch": "batch"}
 
 
@@ -92,11 +93,12 @@ def _decode(key: str, raw: bytes) -> Role:
 class Roles(Engine):
     """The routes of roles, and how the other parts find them."""
 
-    _decoded = Memo(_decode, 1000)
+    _decoded = Memo(_decode, _REMEMBERED)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._salt = b""
+        self._names: dict[str, str] = {}  # of roles that were found, by their ids
         self._sweeping: asyncio.Task[None] | None = None
 
     async def setup(self, storage: View) -> None:
@@ -113,6 +115,21 @@ class Roles(Engine):
     async def role(self, storage: ReadView, name: str) -> Role | None:
         raw = await storage.get(f"role/{name}")
         return None if raw is None else self._decoded(f"{self.context.uuid}/{name}", raw)
+
+    async def role_of(self, storage: ReadView, role_id: str) -> Role | None:
+        """The role with this id."""
+        hint = self._names.get(role_id)
+        if hint is not None:
+            role = await self.role(storage, hint)
+            if role is not None and role.role_id == role_id:
+                return role
+        name = await storage.get(f"role-id/{self.hash(role_id)}")
+        role = None if name is None else await self.role(storage, name.decode())
+        if role is not None:
+            if len(self._names) >= _REMEMBERED:
+                self._names.clear()
+            self._names[role_id] = role.name
+        return role
 
     async def put(self, storage: View, role: Role, old: Role | None = None) -> None:
         """Store a role that is new or replaces ``old``; raises InvalidRequest."""

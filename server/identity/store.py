@@ -72,6 +72,7 @@ class IdentityStore:
         self._groups_of, self._members = f"{prefix}entity-groups/", f"{prefix}group-member/"
         self._entities = Memo(Entity.load, _REMEMBERED)
         self._groups = Memo(Group.load, _REMEMBERED)
+        self._owners: dict[tuple[str, str], str] = {}  # ids of entities, by aliases that have logged in
         self._profiles: dict[str, tuple[Profile, list[tuple[str, bytes | None]], Watch]] = {}
 
     # What requests and logins ask
@@ -173,8 +174,7 @@ class IdentityStore:
         Keeps the alias's metadata and, unless ``group_aliases`` is None, the external groups of the mount as they
         are told. Writes nothing when nothing changed. Raises PermissionDenied when the entity is disabled.
         """
-        owner = await txn.get(f"{self._alias_name}{mount.accessor}/{name_key(alias_name)}")
-        profile = None if owner is None else await self.profile_in(txn, owner.decode())
+        profile = await self._owner(txn, mount.accessor, alias_name)
         now = self._clock.time()
         if profile is None:
             alias = Alias(new_id(), alias_name, mount.accessor, now, now, dict(alias_meta))
@@ -194,6 +194,21 @@ class IdentityStore:
             await self.refresh_groups(txn, mount, entity.id, group_aliases)
         profile = await self.profile_in(txn, entity.id)
         assert profile is not None
+        return profile
+
+    async def _owner(self, txn: View, accessor: str, name: str) -> Profile | None:
+        hint = self._owners.get((accessor, name))
+        if hint is not None:
+            profile = await self.profile_in(txn, hint)
+            alias = None if profile is None else profile.aliases.get(accessor)
+            if alias is not None and alias.name == name:
+                return profile
+        id_ = await txn.get(f"{self._alias_name}{accessor}/{name_key(name)}")
+        profile = None if id_ is None else await self.profile_in(txn, id_.decode())
+        if profile is not None:
+            if len(self._owners) >= _REMEMBERED:
+                self._owners.clear()
+            self._owners[accessor, name] = profile.id
         return profile
 
     async def refresh_groups(self, txn: View, mount: MountEntry, entity_id: str, group_aliases: Iterable[str]) -> None:

@@ -81,7 +81,10 @@ def token_created(req: CoreRequest, entry: TokenEntry) -> None:
             namespace=req.node.namespace.path or "root",
             token_type=entry.type,
         )
-    req.after_commit.append(partial(_count, counter))
+    if entry.key:
+        req.on_commit(counter.add)
+    else:  # nothing of it is stored: no commit for this alone
+        req.after_commit.append(partial(_count, counter))
 
 
 async def _count(counter: Counter) -> None:

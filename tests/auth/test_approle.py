@@ -342,3 +342,20 @@ async def test_all_of_it_survives_a_seal(server):
     await server.seal()
     await server.unseal()
     assert await login(server, made["secret_id"])
+
+
+async def test_an_id_opens_the_role_that_has_it_whoever_had_it_before(server):
+    mine = (await secret_id(server))["secret_id"]
+    assert (await login(server, mine))["metadata"] == {"role_name": "app"}
+    await server.call("update", ROLE + "/role-id", {"role_id": "fresh"})
+    with pytest.raises(InvalidCredentials):
+        await login(server, mine)
+    await server.call("update", "auth/approle/role/other", {"token_policies": "q", "role_id": "the-app"})
+    theirs = (await secret_id(server, "other"))["secret_id"]
+    assert (await login(server, theirs))["metadata"] == {"role_name": "other"}
+    with pytest.raises(InvalidCredentials):
+        await login(server, mine)
+    assert (await login(server, mine, "fresh"))["metadata"] == {"role_name": "app"}
+    await server.call("delete", "auth/approle/role/other")
+    with pytest.raises(InvalidCredentials):
+        await login(server, theirs)

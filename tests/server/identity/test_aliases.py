@@ -41,6 +41,7 @@ async def test_an_entity_has_one_alias_on_a_mount(server):
 
 async def test_a_renamed_alias_is_known_by_its_new_name_only(server):
     made = await alias(server, "ann")
+    assert await server.login("ann") == made["canonical_id"]
     await server.write(f"entity-alias/id/{made['id']}", name="anna")
     assert await server.login("anna") == made["canonical_id"]
     assert await server.login("ann") != made["canonical_id"]
@@ -50,6 +51,7 @@ async def test_a_renamed_alias_is_known_by_its_new_name_only(server):
 
 async def test_an_alias_moves_to_another_entity(server):
     made = await alias(server, "ann")
+    assert await server.login("ann") == made["canonical_id"]
     target = await server.entity("target")
     assert (await alias(server, "ann", canonical_id=target))["canonical_id"] == target
     assert await server.login("ann") == target
