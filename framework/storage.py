@@ -6,8 +6,8 @@ of a prefix in byte order: leaf names as they are, folders once, with a trailing
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
-from typing import Protocol
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 
 class ReadView(Protocol):
@@ -66,4 +66,13 @@ class Physical(Protocol):
         raises StoreError if nothing of it was written. After a failure the batches queued behind
         it fail too: they may have been computed from what it would have written.
         """
+        ...
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """A physical store whose reads wait for a disk, and that can do some at once without holding up the event loop."""
+
+    async def read_ahead(self, keys: Sequence[str]) -> Mapping[str, bytes]:
+        """The values of those keys that are there; raises StoreError."""
         ...

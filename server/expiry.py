@@ -92,6 +92,7 @@ class Expiry:
         self._root = f"{prefix}sys/expire/"
         self.enders = dict(enders)
         self.jobs: Mapping[str, Job] = {}
+        self.records: dict[str, Callable[[str], str]] = {}  # by kind: key of what is stored of a thing, by its id
         self.lane: Callable[[Due], Lane] = lambda due: Lane(due.kind, due.kind not in self.jobs)
         self._soon = soon or asyncio.Event()
         self._ending: dict[str, asyncio.Task[None]] = {}  # by key of the entry
@@ -228,6 +229,7 @@ class Expiry:
     async def _end_together(self, things: Sequence[Due]) -> bool:
         """Whether all of them could end, else none did."""
         try:
+            await self._store.read_ahead(self.records[due.kind](due.id) for due in things if due.kind in self.records)
             await self._store.run(partial(self._end_here, things=things))
         except (Sealed, StoreError):
             raise

@@ -63,6 +63,7 @@ class Leases:
             _UNDER_PREFIX: self._expire_under_prefix,
         }
         node.expiry.enders[_LEASE] = self._end
+        node.expiry.records[_LEASE] = lambda name: self.index.key(unescape(name))
         node.expiry.lane = self._lane
 
     # What there is

@@ -81,6 +81,7 @@ class Node:
         self.policies = PolicyStore(prefix, self.clock, core.metrics.timing("policy.get_policy"))
         enders = {EXPIRY_KIND: self._expire_token, POLICY_KIND: self.policies.expire, **oidc.enders(self)}
         self.expiry = Expiry(self.store, prefix, enders, namespaces.due)
+        self.expiry.records[EXPIRY_KIND] = self.tokens.record
         self.leases = Leases(self)
         self.intents = Intents(self)
         self.passwords = PasswordPolicies(prefix)

@@ -167,6 +167,10 @@ class TokenStore:
     def _at(self, kind: str, key: str) -> str:
         return _place(prefix_of(key), kind) + key
 
+    def record(self, key: str) -> str:
+        """Where in the store the token of this hash is."""
+        return self._at("id", key)
+
     async def lookup(self, view: ReadView, text: str) -> TokenEntry | None:
         """The live token of this text; None when there is none, or its time or its uses are over."""
         if text.startswith(BATCH_PREFIX):

@@ -25,7 +25,7 @@ from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 from ..framework.errors import Conflict, ReadOnlyStorage, Sealed, StoreError, Unavailable
 from ..framework.metrics import Metrics
-from ..framework.storage import Physical, View
+from ..framework.storage import Physical, ReadsAhead, View
 from .cache import MISSING, Cache, Cell
 from .flight import Flight, Load, Pending, Scan
 from .history import History
@@ -119,6 +119,31 @@ class Store:
     def watch(self, stored: Iterable[tuple[str, bytes | None]]) -> Watch:
         """Of entries, as they were just read: where to see whether they still are what they were."""
         return [(self.cache.cell(key), raw) for key, raw in stored]
+
+    async def read_ahead(self, keys: Iterable[str]) -> None:
+        """Bring the values of some keys into the cache at once, if the physical store can without holding up
+        the event loop."""
+        if not isinstance(self._physical, ReadsAhead):
+            return
+        loads = {
+            key: self._loads.setdefault(key, Load())
+            for key in keys
+            if key not in self.cache and key not in self._pending
+        }
+        if not loads:
+            return
+        for load in loads.values():
+            load.readers += 1
+        try:
+            found = await self._physical.read_ahead(list(loads))
+        finally:
+            for key, load in loads.items():
+                load.readers -= 1
+                if not load.readers and self._loads.get(key) is load:
+                    del self._loads[key]
+        for key, load in loads.items():
+            if key in found and not load.stale:
+                self.cache.put(key, self._cipher.decrypt(key, found[key]))
 
     async def list(self, prefix: str = "", after: str = "", limit: int = 0) -> Names:
         """The durable children of ``prefix``, as ``ReadView.list``."""

@@ -114,6 +114,21 @@ def test_another_process_is_refused_until_the_first_is_done(tmp_path: Path) -> N
         assert third.communicate("\n")[0] == "open\n"
 
 
+async def test_reads_some_ahead(store: SqliteStore) -> None:
+    keys = ["k", "a/b", "%2F\"'", "日本"]
+    await store.commit({key: key.encode() for key in keys} | {"other": b"x"})
+    assert await store.read_ahead([*keys, "none"]) == {key: key.encode() for key in keys}
+    await store.commit({"k": b"new", "a/b": None})
+    assert await store.read_ahead(["k", "a/b"]) == {"k": b"new"}
+
+
+async def test_reading_ahead_of_a_closed_store_is_an_error(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        pass
+    with pytest.raises(StoreError, match="not open"):
+        await store.read_ahead(["k"])
+
+
 async def test_full_disk_fails_the_commit_and_those_behind_it(store: SqliteStore, tmp_path: Path) -> None:
     await store.commit({"k": b"before"})
     limit = await wal_size(tmp_path) + 20_000

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import pytest
@@ -932,3 +932,44 @@ async def _serializable(programs: list[list[tuple[str, ...]]], physical: str, ca
     assert not store._scans
     assert not store._active
     assert not store._history
+
+
+class Ahead(InmemStore):
+    """Reads ahead once ``gate`` is open; what it has been asked for is in ``asked``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def read_ahead(self, keys: Sequence[str]) -> dict[str, bytes]:
+        self.asked += keys
+        found = {key: value for key in keys if (value := await self.get(key)) is not None}
+        await self.gate.wait()
+        return found
+
+
+async def test_what_is_read_ahead_need_not_be_read_again() -> None:
+    physical = Ahead()
+    await write(Store(physical, Rot()), a=b"1", b=b"2")
+    store = Store(physical, Rot())
+    await store.read_ahead(["a", "none"])
+    assert "a" in store.cache
+    assert "none" not in store.cache
+    assert await store.get("a") == b"1"
+    await store.read_ahead(["a", "b"])
+    assert physical.asked == ["a", "none", "b"]
+
+
+async def test_what_changes_while_it_is_read_ahead_is_not_taken_for_what_it_was() -> None:
+    physical = Ahead()
+    await write(Store(physical, Rot()), a=b"1", b=b"2")
+    store = Store(physical, Rot())
+    physical.gate.clear()
+    reading = await started(store.read_ahead(["a", "b"]))
+    await write(store, blindly=True, a=b"3", b=None)
+    physical.gate.set()
+    await reading
+    assert await store.get("a") == b"3"
+    assert await store.get("b") is None
