@@ -45,6 +45,8 @@ DRAIN_SECONDS = 10.0
 """How long requests in progress may take once the process is told to end."""
 _UNSEAL_RETRY_SECONDS = 5.0
 _SETTLED_SECONDS = 1.0  # after the first answers, which would wait for it
+_READ_AGAIN = ("_ENABLE_FILE_PERMISSIONS_CHECK", "_LOG_REQUESTS_LEVEL")
+"""Ends of the names of environment variables that hold beside the files at a reload too."""
 _GC_THRESHOLD = (20_000, 20, 20)  # a request leaves no cycles behind; what does is rare
 
 
@@ -282,7 +284,7 @@ class _Process:
         loop.add_signal_handler(signal.SIGHUP, lambda: self.spawn(self.reload(core)))
 
     async def reload(self, core: Core) -> None:
-        """SIGHUP: certificates, log level, log files and response headers. Mistakes change nothing and are logged."""
+        """SIGHUP: certificates, log levels, log files and response headers. Mistakes change nothing and are logged."""
         from .access import handler
         from .edge import Edge
 
@@ -301,14 +303,15 @@ class _Process:
         except OSError as error:
             _log.error("reload: the log file cannot be opened: %s", error.strerror)
         await core.audit.reload(new, core.node)
+        logged = new.log_requests_level != self.config.log_requests_level
+        self.config = core.config = replace(self.config, log_requests_level=new.log_requests_level)
         for listener in self.listeners:
             try:
                 await listener.reload()
             except ConfigError as error:
                 _log.error("reload: the old certificates stay in use: %s", error)
-            if (
-                headers := _same_listener(listener, new).custom_response_headers
-            ) != listener.config.custom_response_headers:
+            headers = _same_listener(listener, new).custom_response_headers
+            if logged or headers != listener.config.custom_response_headers:
                 listener.config = replace(listener.config, custom_response_headers=headers)
                 listener.use(handler(Edge(core, listener.config), listener.config, self.config))
         _log.info("reloaded")
@@ -316,7 +319,7 @@ class _Process:
 
     def reread(self) -> ServerConfig:
         """The files as they are now. What they say of the log level wins over flags and environment, as in Vault."""
-        kept = {name: value for name, value in os.environ.items() if name.endswith("_ENABLE_FILE_PERMISSIONS_CHECK")}
+        kept = {name: value for name, value in os.environ.items() if name.endswith(_READ_AGAIN)}
         return load(self.config.sources, kept)
 
     # What it prints

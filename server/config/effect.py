@@ -1,4 +1,4 @@
-"""Directives that are read and have nothing to act on yet, with the reason: nothing is left out in silence."""
+"""Directives that are read and have nothing to act on yet, or act as another value: nothing is left out in silence."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any, Final
 
+from ...framework.jsonlimits import MAX_DEPTH
 from .model import ListenerConfig, ServerConfig
 
 Reasons = dict[str, tuple[str, str]]
@@ -25,11 +26,17 @@ LISTENER: Final[Reasons] = {
 
 
 def without_effect(config: ServerConfig) -> Iterator[tuple[str, str]]:
-    """Level and text of a log line for each directive that is set and has no effect."""
+    """Level and text of a log line for each directive that is set and has no effect, or not the whole of it."""
     where = ", ".join(config.sources) or "configuration"
     yield from _set(config, ServerConfig(), SERVER, where)
     for listener in config.listeners:
         yield from _set(listener, ListenerConfig(), LISTENER, listener.origin)
+        depth = listener.max_json_depth
+        if depth < 0 or depth > MAX_DEPTH:
+            yield (
+                "warn",
+                f"{listener.origin}: max_json_depth = {depth} acts as {MAX_DEPTH}, which is as much as there is",
+            )
 
 
 def _set(config: Any, defaults: Any, reasons: Reasons, where: str) -> Iterator[tuple[str, str]]:

@@ -202,11 +202,12 @@ def test_sighup_reloads_certificates_level_headers_and_log_file(start, tmp_path,
     assert serial() == pair.serial
     fresh = authority.issue("server")
     headers = listener + '\n custom_response_headers { "default" = { "X-Test" = "yes" } }'
-    config(tmp_path / "server.hcl", extra + '\nlog_level = "trace"', headers)
+    config(tmp_path / "server.hcl", extra + '\nlog_level = "trace"\nlog_requests_level = "info"', headers)
     log_file.rename(tmp_path / "moved.log")
     reload()
     run.wait_for(lambda: get(port, "/v1/sys/seal-status", context=context)[2].get("X-Test") == "yes")
     assert serial() == fresh.serial
+    run.wait_for(lambda: "completed_request: " in run.log)
     run.wait_for(lambda: "[INFO]  process: reloaded" in run.log)  # the file's level wins over -log-level=error
     assert log_file.exists()
     pair.cert.write_text("rubbish")

@@ -37,3 +37,10 @@ def test_what_is_set_and_has_no_effect_is_told_with_its_reason():
         ("debug", "f:3: cluster_address has no effect: this node serves alone"),
     ]
     assert list(without_effect(ServerConfig(listeners=(ListenerConfig(),)))) == []
+
+
+@pytest.mark.parametrize(("depth", "told"), [(500, False), (501, True), (1, False), (0, False), (-1, True)])
+def test_a_depth_that_cannot_be_had_is_told(depth, told):
+    config = ServerConfig(listeners=(ListenerConfig(origin="f:3", max_json_depth=depth),))
+    lines = [("warn", f"f:3: max_json_depth = {depth} acts as 500, which is as much as there is")]
+    assert list(without_effect(config)) == (lines if told else [])
