@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from .. import global_flags, pairs, values
+from .. import global_flags, pairs, second_factor, values
 from ..client import APIError
 from ..command import ONE, Arity, Command
 from ..envelope import Secret
@@ -65,6 +65,8 @@ def _write(run: Invocation, method: str) -> int:
     data = data_argument(arguments)
     with run.failing(f"Error writing data to {path}"):
         secret = run.client.write(path, data) if method == "PUT" else run.client.patch(path, data)
+        if secret is not None and second_factor.is_wanted(secret):
+            secret = second_factor.validate(run, secret) or secret
     if secret is None:
         return run.success(f"Data written to: {path}")
     return run.secret(secret, run.flags.text("field"))

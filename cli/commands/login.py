@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from .. import environment, pairs, terminal, token_store
+from .. import environment, pairs, second_factor, terminal, token_store
 from ..client import Client, ClientError
 from ..command import Arity, Command
 from ..envelope import Secret
@@ -98,7 +98,7 @@ def login(run: Invocation) -> int:
         secret = _authenticate(run, method, credentials)
         if store and secret.get("wrap_info"):
             secret = _unwrap(run.client, secret)
-        if ((secret.get("auth") or {}).get("mfa_requirement")) and (validated := _validate(run, secret)):
+        if second_factor.is_wanted(secret) and (validated := second_factor.validate(run, secret)):
             secret = validated
     except (ClientError, LoginError, OSError, token_store.TokenStoreError) as e:
         raise CommandError(f"Error authenticating: {e}") from e
@@ -198,30 +198,6 @@ def _unwrap(client: Client, secret: Secret) -> Secret:
     return inner
 
 
-def _validate(run: Invocation, secret: Secret) -> Secret | None:
-    """The second factor, where there is one way to give it and somebody to ask."""
-    requirement = secret["auth"]["mfa_requirement"]
-    constraints = list((requirement.get("mfa_constraints") or {}).values())
-    methods = constraints[0].get("any") or [] if len(constraints) == 1 else []
-    if len(methods) != 1 or run.flags.on("non-interactive") or not _at_terminal():
-        terminal.warn(terminal.wrap(
-            "This login needs a second factor. Send it to sys/mfa/validate with the request ID shown below."
-        ))  # fmt: skip
-        return None
-    method = methods[0]
-    passcode: list[str] = []
-    if method.get("uses_passcode"):
-        passcode = [_ask(run, f"Passcode for the {method.get('type')} method {method.get('id')}: ", "passcode")]
-    else:
-        terminal.warn(f"Confirm the login on your {method.get('type')} device.")
-    body = {"mfa_request_id": requirement.get("mfa_request_id"), "mfa_payload": {method.get("id"): passcode}}
-    return run.client.with_(token="").write("sys/mfa/validate", body)
-
-
-def _at_terminal() -> bool:
-    return sys.stdin.isatty()
-
-
 def _keep(token: str) -> None:
     try:
         token_store.store(token)
@@ -235,7 +211,7 @@ def _keep(token: str) -> None:
 
 
 def _congratulate(secret: Secret, stored: bool) -> None:
-    if (secret.get("auth") or {}).get("mfa_requirement"):
+    if second_factor.is_wanted(secret):
         return
     if stored:
         text = (

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from aiohttp import BaseConnector
 
 ANSWER_SECONDS = 15
-PUSH_SECONDS = 75  # how long a user may take to confirm
+PUSH_SECONDS = 50  # how long a user may take to confirm: most clients wait a minute for an answer
 _LONGEST = 1 << 20
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from caveau.cli import terminal
+from caveau.cli import second_factor, terminal
 from caveau.cli.commands import login as module
 
 from ..conftest import Runner
@@ -112,13 +112,17 @@ def test_a_second_factor_is_asked_for(
 ) -> None:
     needs = {"auth": {"client_token": "", "mfa_requirement": {"mfa_request_id": "req", "mfa_constraints": {
         "c": {"any": [{"type": "totp", "id": "m1", "uses_passcode": True}]}}}}}  # fmt: skip
-    monkeypatch.setattr(module, "_at_terminal", lambda: True)
-    with serving(Answer(200, needs), Answer(200, AUTH)) as stub:
+    monkeypatch.setattr(second_factor, "_at_terminal", lambda: True)
+    with serving(*[Answer(200, needs), Answer(200, AUTH)] * 2) as stub:
         monkeypatch.setenv("VAULT_ADDR", stub.address)
         assert caveau("login", "-method=cert", "-field=token").out == "hvs.t"
         assert stub.asked[1].path == "/v1/sys/mfa/validate"
         assert stub.asked[1].body == {"mfa_request_id": "req", "mfa_payload": {"m1": ["typed-in"]}}
-    monkeypatch.setattr(module, "_at_terminal", lambda: False)
+        ran = caveau("write", "-format=json", "auth/cert/login", "name=x")
+        assert '"client_token": "hvs.t"' in ran.out
+        assert stub.asked[3].path == "/v1/sys/mfa/validate"
+        assert typed == ["Passcode for the totp method m1: "] * 2
+    monkeypatch.setattr(second_factor, "_at_terminal", lambda: False)
     with serving(Answer(200, needs)) as stub:
         monkeypatch.setenv("VAULT_ADDR", stub.address)
         (home / ".vault-token").unlink()
@@ -150,4 +154,4 @@ def test_help_knows_every_method(caveau: Runner, monkeypatch: pytest.MonkeyPatch
 
 def test_the_terminal_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-    assert module._at_terminal()
+    assert second_factor._at_terminal()
