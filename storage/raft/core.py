@@ -7,7 +7,6 @@ of. That takes names that are private there, so the version is pinned, and that 
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import Any
 from zlib import crc32
@@ -94,10 +93,10 @@ class Core(SyncObj):  # type: ignore[misc]
         send: Callable[[str, Message], None],
         room: Callable[[str], bool],
         clock: Callable[[], float],
-        rng: random.Random,
+        chance: Callable[[], float],
     ) -> None:
         """``room``: whether more may be sent to a node at once. ``clock``: seconds; PySyncObj has its own, which
-        must be the same (``time.monotonic``)."""
+        must be the same (``time.monotonic``). ``chance``: numbers from 0 to 1."""
         if VERSION != _VERSION:
             raise RuntimeError(f"PySyncObj {VERSION} is not {_VERSION}, the only one whose inside is known")
         self.log = log
@@ -107,7 +106,7 @@ class Core(SyncObj):  # type: ignore[misc]
         self.election = (1.0, 2.0)  # seconds of silence after which an election is due: from, to
         self.heartbeat = 0.1
         self._clock = clock
-        self._rng = rng
+        self._chance = chance
         self._room = room
         self._queue_send = send
         self._outbox = _Outbox(send)
@@ -305,7 +304,7 @@ class Core(SyncObj):  # type: ignore[misc]
 
     def _SyncObj__generateRaftTimeout(self) -> float:
         low, high = self.election
-        return low + (high - low) * self._rng.random()
+        return low + (high - low) * self._chance()
 
     def _SyncObj__parseChangeClusterRequest(self, command: bytes) -> None:
         """Its own membership changes are not used: it would unpickle them."""

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 
 from .core import Core
@@ -35,13 +34,13 @@ class Guard:
         self,
         deliver: Callable[[str, Message], None],
         clock: Callable[[], float],
-        rng: random.Random,
+        chance: Callable[[], float],
         timeouts: Timeouts,
     ) -> None:
         """``deliver``: gives a message to the transport."""
         self._deliver = deliver
         self._clock = clock
-        self._rng = rng
+        self._chance = chance
         self._timeouts = timeouts
         self._held: list[tuple[str, Message]] = []  # until the log is on disk
         self._accepted: int | None = None  # what the answer to the present append says, instead of the log's end
@@ -121,7 +120,7 @@ class Guard:
 
     def leader_gone(self) -> None:
         """The connection to the leader broke: wait no longer than others are bound to it."""
-        self.core.deadline = min(self.core.deadline, self._bound + self._rng.random() * self._timeouts.election / 2)
+        self.core.deadline = min(self.core.deadline, self._bound + self._chance() * self._timeouts.election / 2)
 
     def became_leader(self) -> None:
         self.handing_over = False

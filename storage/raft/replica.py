@@ -13,7 +13,6 @@ Followers get entries before the leader's own disk has them; nobody counts as ha
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -76,7 +75,7 @@ class Replica:
         room: Callable[[str], bool],
         background: Callable[[Callable[[], object], Callable[[object], None]], None],
         clock: Callable[[], float],
-        rng: random.Random,
+        chance: Callable[[], float],
         timeouts: Timeouts,
         tail: int = TAIL,
     ) -> None:
@@ -91,8 +90,8 @@ class Replica:
         self.background = background
         self.now = clock
         self._tail = tail
-        self.guard = Guard(deliver, clock, rng, timeouts)
-        self.core = Core(node, log, self.guard.send, room, clock, rng)
+        self.guard = Guard(deliver, clock, chance, timeouts)
+        self.core = Core(node, log, self.guard.send, room, clock, chance)
         self.guard.core = self.core
         self.reads = Reads(self.core, self.guard, clock, lambda: machine.index)
         self.transfers = Transfers(self, deliver)

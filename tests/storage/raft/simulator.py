@@ -120,7 +120,7 @@ class Node:
             room=lambda node: True,
             background=lambda work, then: self.tasks.append((work, then)),
             clock=lambda: world.now,
-            rng=world.rng,
+            chance=world.rng.random,
             timeouts=Timeouts(),
             tail=12,
         )
