@@ -19,7 +19,7 @@ from urllib.parse import quote
 import orjson
 
 from ...framework import Response
-from ...framework.clock import Clock
+from ...framework.clock import Clock, rfc3339
 from ...framework.errors import CaveauError, InvalidRequest, Sealed
 from ...framework.metrics import Metrics, Timing
 from ...framework.storage import ReadView, View
@@ -154,7 +154,7 @@ class Broker:
         if turn.began:  # the first of them to hear of it
             turn.observe(self._requests, self._responses)
         try:
-            while waiting := _waiting(record.asked) or _waiting(record.answered):
+            while waiting := _waiting(record.asked) or (record.answered != record.asked and _waiting(record.answered)):
                 waiter = self._loop.create_future()
                 for group in waiting:
                     group.waiters.append(waiter)
@@ -179,14 +179,15 @@ class Broker:
             return
         self._turn = None
         turn.began = perf_counter()
+        now = self._now()
         for record, waiter in turn.records:
             try:
                 if record.asked is None:
-                    record.asked = self.post_request(record)
+                    record.asked = self.post_request(record, now)
                     turn.asked += 1
                 groups = record.asked
                 if record.ended:
-                    record.answered = self.post_response(record)
+                    record.answered = self.post_response(record, now)
                     turn.answered += 1
                     if groups != record.answered:
                         groups = groups + record.answered
@@ -204,21 +205,25 @@ class Broker:
         for device in self.devices.values():
             device.channel.start()
 
-    def post_request(self, record: Record) -> list[Group]:
+    def _now(self) -> bytes:
+        return rfc3339(self._clock.time()).encode()
+
+    def post_request(self, record: Record, now: bytes = b"") -> list[Group]:
         """Hand the entry of a request to every device that wants it; the groups it went into."""
+        time = rfc3339(record.began).encode() if record.began else now or self._now()
         record.place()
         return [
             device.channel.post(line, asked=True)
             for device in self.devices.values()
-            if (line := device.formatter.request(record))
+            if (line := device.formatter.request(record, time))
         ]
 
-    def post_response(self, record: Record) -> list[Group]:
+    def post_response(self, record: Record, now: bytes) -> list[Group]:
         """Hand the entry of an answer to every device that wants it; the groups it went into."""
         return [
             device.channel.post(line, asked=False)
             for device in self.devices.values()
-            if (line := device.formatter.response(record))
+            if (line := device.formatter.response(record, now))
         ]
 
     def failures(self) -> dict[str, str]:

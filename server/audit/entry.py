@@ -97,17 +97,17 @@ class Formatter:
         self._answers: dict[bytes, bytes] = {}
         self._digest = hashlib.blake2b(digest_size=16, key=os.urandom(32))
 
-    def request(self, record: Record) -> bytes:
+    def request(self, record: Record, time: bytes) -> bytes:
         """The entry of a request; of one that is refused, with why. Empty if the device is to have none."""
         refused = not record.began and (record.error is not None or record.gone)
         frame = self._frame(record, refused)
         asked = self._asked(record, frame)
         record.texts[self] = frame, asked
         why = _why(record.refusal) if refused else b""
-        line = b"".join((_TIME, rfc3339(record.began or record.now()).encode(), frame.asks, asked, why, b"}\n"))
+        line = b"".join((_TIME, time, frame.asks, asked, why, b"}\n"))
         return line if self._is_plain else self._wanted(line)
 
-    def response(self, record: Record) -> bytes:
+    def response(self, record: Record, time: bytes) -> bytes:
         """The entry of an answer, or of the error instead. Empty if the device is to have none."""
         frame, asked = record.texts.get(self) or (None, b"")
         response, error = record.response, record.error
@@ -123,7 +123,7 @@ class Formatter:
             given = b'"data":' + orjson.dumps({"error": self._hash(text)}) if text else b""
         line = b"".join(
             (
-                _TIME, rfc3339(record.now()).encode(), answers, asked or self._asked(record, frame),
+                _TIME, time, answers, asked or self._asked(record, frame),
                 b',"response":{', given, frame.response if given else frame.response[1:], b"}", why, b"}\n",
             )
         )  # fmt: skip

@@ -32,6 +32,7 @@ class FileDevice:
         self, path: Path, *, mode: int = 0o600, rotate_bytes: int = 0, rotate_seconds: float = 0.0, keep: int = 0
     ) -> None:
         self._path, self._mode = path, mode
+        self._name = str(path)  # which takes time, and is needed for every group
         self._rotate_bytes, self._rotate_seconds, self._keep = rotate_bytes, rotate_seconds, keep
         self._fd = -1
         self._identity = (0, 0)
@@ -106,7 +107,7 @@ class FileDevice:
 
     def _in_place(self) -> bool:
         try:
-            found = os.stat(self._path)
+            found = os.stat(self._name)
         except FileNotFoundError:
             return False
         return (found.st_dev, found.st_ino) == self._identity
