@@ -12,6 +12,7 @@ import inspect
 import re
 import typing
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -46,9 +47,19 @@ class System(Protocol):
         """A password of the named password policy; raises InvalidRequest when there is none."""
         ...
 
-    async def transact(self, work: Callable[[View], Awaitable[T]]) -> T:
+    async def transact(self, work: Callable[[View], Awaitable[T]], *, settles: Intent | None = None) -> T:
         """Run ``work`` on the mount's storage in a transaction of its own, beside any request's. Others may
         change what it has read meanwhile: then it runs again. Raises Unavailable and StoreError."""
+        ...
+
+    def intend(self, kind: str, details: Mapping[str, Any]) -> AbstractAsyncContextManager[Intent]:
+        """For what is done outside the store without a request, as ``Request.intend`` in one:
+
+            async with system.intend("password", {"new": password}) as intent:
+                await ...  # the other system changes it
+                await system.transact(keep, settles=intent)
+
+        What no transaction has settled at the end of the block, or when the server dies, is for ``@recover``."""
         ...
 
 

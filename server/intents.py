@@ -29,7 +29,6 @@ from .tokens import random_id
 
 if TYPE_CHECKING:
     from .node import Node
-    from .request import CoreRequest
 
 _log = logging.getLogger(__name__)
 _INTENT = "intent"  # kind in the expiry index
@@ -55,6 +54,11 @@ class IntentEntry:
     details: Mapping[str, Any] = field(default_factory=dict)
     failures: int = 0
     error: str = ""
+
+    @property
+    def intent(self) -> Intent:
+        """As its engine knows it."""
+        return Intent(self.kind, self.details, self.id, self.time)
 
     def describe(self) -> dict[str, Any]:
         """For an operator: without the details, which may be secret."""
@@ -85,27 +89,29 @@ class Intents:
         self._trying: set[str] = set()
         node.expiry.jobs = {**node.expiry.jobs, _INTENT: self._expire}
 
-    # Of a request
+    # Of what is under way
 
-    async def note(self, req: CoreRequest, kind: str, details: Mapping[str, Any]) -> None:
-        """Store what the handler of ``req`` is about to do, and forget it in the transaction of ``req``."""
-        if req.intents is None:
-            raise TypeError(f"the route of {req.op} {req.path!r} is not marked as external and writing")
-        known = req.mount.engine.lease_kinds.get(kind)
+    async def note(self, mount: Mount, path: str, kind: str, details: Mapping[str, Any], ids: list[str]) -> Intent:
+        """Store what is about to be done at ``path`` of a mount. Its id is among ``ids`` before anything else is done:
+        these are to be released, whatever comes."""
+        known = mount.engine.lease_kinds.get(kind)
         if known is None or not (known.recover or known.revoke):
-            raise TypeError(f"the engine at {req.mount.point} can neither recover nor revoke {kind!r}")
+            raise TypeError(f"the engine at {mount.point} can neither recover nor revoke {kind!r}")
         now = self._node.clock.time()
-        entry = IntentEntry(
-            random_id(), req.mount.entry.uuid, req.mount.point + req.path, kind, now, now + _LOOK_SECONDS, details
-        )
+        entry = IntentEntry(random_id(), mount.entry.uuid, path, kind, now, now + _LOOK_SECONDS, details)
         self._node.core.intents.add(entry.id)
-        req.intents.append(entry.id)
+        ids.append(entry.id)
         await self._store.run(partial(self._put, entry=entry))
-        self._forget(req.root, entry)
+        return entry.intent
+
+    def settle(self, view: View, intent: Intent) -> None:
+        """Forget an intent in the transaction that stores what came of it. Nothing is read for it: that its time was
+        put off meanwhile is no conflict."""
+        view.delete(self._root + intent.id)
+        self._node.expiry.remove(view, intent.time + _LOOK_SECONDS, _INTENT, intent.id)
 
     def release(self, ids: Sequence[str], *, failed: bool) -> None:
-        """The request that noted these has ended; where it ``failed``, settle what it may have left, in the
-        background."""
+        """What noted these has ended; where it ``failed``, settle what it may have left, in the background."""
         self._node.core.intents.difference_update(ids)
         if failed and self._node.core.namespaces is self._node.namespaces:  # else it is due after the next unseal
             for id_ in ids:
@@ -203,7 +209,7 @@ class Intents:
             request = Request("recover", path, PrefixView(txn, mount.prefix), id=id_, mount_point=mount.point)
             began = perf_counter()
             async with asyncio.timeout(EXTERNAL_SECONDS):
-                await mount.engine.recover(request, Intent(entry.kind, entry.details, id_, entry.time))
+                await mount.engine.recover(request, entry.intent)
             name = f"rollback.attempt.{mount.point.replace('/', '-')}"
             self._node.core.metrics.observe(name, perf_counter() - began)
         except CaveauError:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..framework import Context, Engine, Lease, View
+from ..framework import Context, Engine, Intent, Lease, View
 from ..framework.clock import Clock
 from ..framework.errors import CaveauError, InvalidRequest, PermissionDenied
 from ..framework.storage import ReadView
@@ -61,8 +62,25 @@ class MountSystem:
     async def generate_password(self, policy: str) -> str:
         return await self.node.passwords.generate(self.node.store, policy)
 
-    async def transact(self, work: Callable[[View], Awaitable[T]]) -> T:
-        return await self.node.store.run(lambda txn: work(PrefixView(txn, self.prefix)))
+    async def transact(self, work: Callable[[View], Awaitable[T]], *, settles: Intent | None = None) -> T:
+        async def whole(txn: Transaction) -> T:
+            result = await work(PrefixView(txn, self.prefix))
+            if settles is not None:
+                self.node.intents.settle(txn, settles)
+            return result
+
+        return await self.node.store.run(whole)
+
+    @contextlib.asynccontextmanager
+    async def intend(self, kind: str, details: Mapping[str, Any]) -> AsyncIterator[Intent]:
+        mount = self.node.router.get(self.point)
+        if mount is None:
+            raise InvalidRequest(f"the mount at {self.point} is out of service")
+        ids: list[str] = []
+        try:
+            yield await self.node.intents.note(mount, mount.point, kind, details, ids)
+        finally:
+            self.node.intents.release(ids, failed=True)
 
 
 class Node:

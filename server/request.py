@@ -76,7 +76,11 @@ class CoreRequest(Request):
     intents: list[str] | None = None  # ids of what its handler intends, where that reaches outside the store
 
     async def intend(self, kind: str, details: Mapping[str, Any]) -> None:
-        await self.node.intents.note(self, kind, details)
+        if self.intents is None:
+            raise TypeError(f"the route of {self.op} {self.path!r} is not marked as external and writing")
+        intents = self.node.intents
+        intent = await intents.note(self.mount, self.mount.point + self.path, kind, details, self.intents)
+        intents.settle(self.root, intent)
 
     @property
     def caller(self) -> TokenEntry:

@@ -15,6 +15,7 @@ from caveau.framework import (
     Params,
     Request,
     Response,
+    View,
     delete,
     read,
     recover,
@@ -120,6 +121,21 @@ class Accounts(Engine):
         self.elsewhere.password = new
         await self.elsewhere.step()
         req.storage.put("password", new.encode())
+
+    async def rotate_in_the_background(self) -> None:
+        system = self.context.system
+        assert system is not None
+        old = await system.transact(lambda view: view.get("password"))
+        new = f"{(old or b'first').decode()}+"
+        async with system.intend("password", {"new": new}) as intent:
+            await self.elsewhere.step()
+            self.elsewhere.password = new
+            await self.elsewhere.step()
+
+            async def keep(view: View) -> None:
+                view.put("password", new.encode())
+
+            await system.transact(keep, settles=intent)
 
     @update("careless", external=True)
     async def careless(self, req: Request, p: NoParams) -> None:
@@ -247,6 +263,14 @@ async def world():
     await made.server.core.stop()
 
 
+async def half_way(world: World) -> tuple[asyncio.Future[Response], asyncio.Event]:
+    """A request that has made a user and waits for the event."""
+    pause = world.engine.pause = asyncio.Event()
+    request = asyncio.ensure_future(world.server.call("update", "db/static/web"))
+    await world.elsewhere.created.wait()
+    return request, pause
+
+
 async def _error(world: World, op: str, path: str) -> str:
     with pytest.raises(CaveauError) as caught:
         await world.server.call(op, path)
@@ -261,13 +285,15 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("what", CALLS)
+@pytest.mark.parametrize("what", [*CALLS, "background"])
 async def test_a_server_may_die_at_every_step(what):
     died, steps = True, 0
     while died:
         world = await World().start()
         await world.server.call("update", "db/static/old")
-        died = await world.until_death(world.server.call(*CALLS[what]), steps)
+        background = what == "background"
+        work = world.engine.rotate_in_the_background() if background else world.server.call(*CALLS[what])
+        died = await world.until_death(work, steps)
         if died:
             await world.again()
         await world.check()
@@ -362,6 +388,29 @@ async def test_what_cannot_be_settled_is_tried_later_and_shown(world):
     assert any("rollback.attempt.db-" in timing.key.name for timing in metrics._timings.values())
 
 
+async def test_work_without_a_request_leaves_nothing_either(world):
+    system = world.engine.context.system
+
+    async def fail():
+        async with system.intend("static", {"user": "web"}):
+            world.elsewhere.users.add("web")
+            raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        await fail()
+    await asyncio.gather(*world.server.node._tasks)
+    await world.engine.rotate_in_the_background()
+    assert (world.elsewhere.undone, world.elsewhere.password) == (["web"], "first+")
+    await world.check()
+    with pytest.raises(TypeError):
+        async with system.intend("nothing", {}):
+            pass
+    await world.server.call("delete", "sys/mounts/db")
+    with pytest.raises(InvalidRequest, match="out of service"):
+        async with system.intend("static", {}):
+            pass
+
+
 async def test_an_operator_may_forget_one(world):
     async def fail() -> None:
         world.elsewhere.down = True
@@ -384,16 +433,14 @@ async def test_an_operator_may_forget_one(world):
 
 
 async def test_nothing_is_undone_of_a_request_under_way(world):
-    world.engine.pause = asyncio.Event()
-    request = asyncio.ensure_future(world.server.call("update", "db/static/web"))
-    await world.elsewhere.created.wait()
+    request, pause = await half_way(world)
     for _ in range(3):
         world.server.clock.advance(MOMENT)
         await world.server.reap()
     with pytest.raises(NotFound):
         await world.server.call("list", "sys/intents")
     assert not world.elsewhere.undone
-    world.engine.pause.set()
+    pause.set()
     await request
     world.server.clock.advance(MOMENT)
     await world.server.reap()
@@ -401,9 +448,7 @@ async def test_nothing_is_undone_of_a_request_under_way(world):
 
 
 async def test_a_request_that_outlives_a_sealing_is_waited_for(world):
-    pause = world.engine.pause = asyncio.Event()
-    request = asyncio.ensure_future(world.server.call("update", "db/static/web"))
-    await world.elsewhere.created.wait()
+    request, pause = await half_way(world)
     await world.server.seal()
     await world.server.unseal()
     world.server.clock.advance(MOMENT)
@@ -418,9 +463,7 @@ async def test_a_request_that_outlives_a_sealing_is_waited_for(world):
 
 
 async def test_a_client_that_goes_away_changes_nothing(world):
-    pause = world.engine.pause = asyncio.Event()
-    request = asyncio.ensure_future(world.server.call("update", "db/static/web"))
-    await world.elsewhere.created.wait()
+    request, pause = await half_way(world)
     request.cancel()
     await asyncio.gather(request, return_exceptions=True)
     pause.set()
