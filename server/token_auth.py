@@ -375,8 +375,11 @@ async def _held(req: CoreRequest, text: str, *, live: bool = True) -> TokenEntry
 
 
 def _seconds(p: CreateParams, name: str) -> int:
+    text = getattr(p, name)
+    if not text:
+        return 0
     try:
-        seconds = parse_duration(getattr(p, name))
+        seconds = parse_duration(text)
     except ValueError as error:
         raise InvalidRequest(f"error parsing {name}: {error}") from None
     if seconds < 0:
