@@ -21,7 +21,7 @@ from .errors import InvalidRequest, UnsupportedOperation, UnsupportedPath
 from .leases import LeaseKind, kinds
 from .messages import Auth, Intent, Lease, Request
 from .params import Params
-from .routes import METHODS, Declaration, Route, compile_template
+from .routes import METHODS, Declaration, Route, captures
 from .storage import View
 
 T = TypeVar("T")
@@ -145,12 +145,11 @@ class Engine:
         routes.sort(key=lambda r: r.specificity)
         cls.routes = tuple(routes)
         cls._matches = {}
-        firsts = [(route, _literal(route)) for route in routes]
-        cls._index = {
-            (op, first): tuple(route for route, own in firsts if route.op == op and own in (first, ""))
-            for op in METHODS
-            for first in {"", *(own for _, own in firsts)}
-        }
+        cls._index = {}
+        for op in METHODS:
+            firsts = [(route, _literal(route)) for route in routes if route.op == op]
+            for first in {own for _, own in firsts}:
+                cls._index[op, first] = tuple(route for route, own in firsts if own in (first, ""))
 
     @classmethod
     def match(cls, op: str, path: str) -> tuple[Route, dict[str, str]]:
@@ -161,8 +160,8 @@ class Engine:
         known = cls._matches.get((op, path))
         if known is not None:
             return known
-        routes = cls._index.get((op, path.partition("/")[0])) or cls._index.get((op, ""), ())
-        for route in routes:
+        first = path.partition("/")[0]
+        for route in cls._candidates(op, first):
             if found := route.regex.fullmatch(path):
                 match = route, {k: v for k, v in found.groupdict().items() if v is not None}
                 if len(cls._matches) >= _MATCHES_KEPT:
@@ -170,8 +169,13 @@ class Engine:
                 if len(path) <= _LONGEST_KEPT:
                     cls._matches[op, path] = match
                 return match
-        exists = any(route.regex.fullmatch(path) for route in cls.routes)
+        exists = any(route.regex.fullmatch(path) for other in METHODS for route in cls._candidates(other, first))
         raise UnsupportedOperation if exists else UnsupportedPath
+
+    @classmethod
+    def _candidates(cls, op: str, first: str) -> tuple[Route, ...]:
+        """The routes of an operation that may match a path with this first segment."""
+        return cls._index.get((op, first)) or cls._index.get((op, ""), ())
 
     def load(self, route: Route, captures: Mapping[str, str], data: Mapping[str, Any]) -> tuple[Params, list[str]]:
         """The parameters of a request to ``route`` and its warnings."""
@@ -218,8 +222,7 @@ def _build(name: str, function: Callable[..., Any], d: Declaration) -> Route:
         params = names.get(params) or typing.get_type_hints(function).get("p")
     if not (isinstance(params, type) and issubclass(params, Params)):
         raise TypeError(f"{where}: annotate the parameter p with a Params class")
-    regex = compile_template(d.op, d.template)
-    if undeclared := sorted(set(regex.groupindex) - set(params.specs)):
+    if undeclared := sorted(set(captures(d.template)) - set(params.specs)):
         raise TypeError(f"{where}: captures undeclared {undeclared}")
     if d.login and d.login not in params.specs:
         raise TypeError(f"{where}: the parameters have no {d.login}")
@@ -227,7 +230,7 @@ def _build(name: str, function: Callable[..., Any], d: Declaration) -> Route:
     if not summary:
         raise TypeError(f"{where}: a route needs a docstring; it is the help text")
     return Route(
-        d.op, d.template, name, params, regex, " ".join(summary.split()), description.strip(),
+        d.op, d.template, name, params, " ".join(summary.split()), description.strip(),
         d.auth, d.sudo, d.writes, d.external, d.sealed, d.exists, d.hidden, d.login,
     )  # fmt: skip
 

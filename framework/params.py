@@ -109,20 +109,19 @@ class Params:
         self.__dict__.update(self._defaults, **values)
 
     def __init_subclass__(cls) -> None:
-        # No __init__ of its own for each class: to compile them took a third of a server's start.
-        dataclass(init=False, repr=False, eq=False, match_args=False)(cls)  # a value may be a secret
-        hints = typing.get_type_hints(cls, include_extras=True)
-        cls.specs = {}
-        for f in dataclasses.fields(cls):  # type: ignore[arg-type]
-            base, *meta = typing.get_args(hints[f.name]) or (hints[f.name],)
-            if not meta or not isinstance(meta[0], Field):
-                raise TypeError(f"{cls.__name__}.{f.name}: annotate it with Annotated[type, Field(...)]")
-            wire = meta[0].wire or _DEFAULT_WIRES.get(base)
-            if wire is None:
-                raise TypeError(f"{cls.__name__}.{f.name}: no wire type is known for {base}; name one in Field")
-            factory = None if f.default_factory is dataclasses.MISSING else f.default_factory
-            plain = wire is STRING and not meta[0].choices
-            cls.specs[f.name] = Spec(f.name, f.name.rstrip("_"), meta[0], wire, f.default, factory, plain)
+        # Not as a dataclass, and only what the class itself declares: to compile an initializer for each and to resolve
+        # what it inherits again took a third of a server's start.
+        cls.specs = {
+            name: spec for base in reversed(cls.__mro__) for name, spec in base.__dict__.get("specs", {}).items()
+        }
+        own = {
+            name: hint for name, hint in cls.__dict__.get("__annotations__", {}).items() if "ClassVar" not in str(hint)
+        }
+        hints = typing.get_type_hints(
+            type(cls.__name__, (), {"__annotations__": own, "__module__": cls.__module__}), include_extras=True
+        )
+        for name, hint in hints.items():
+            cls.specs[name] = _spec(cls, name, hint)
         specs = cls.specs.values()
         cls._known = {key: s for s in specs for key in s.keys}
         cls._defaults = {s.name: s.default for s in specs if s.default is not dataclasses.MISSING}
@@ -167,6 +166,21 @@ class Params:
                 raise InvalidRequest(f"missing {cls.specs[name].key}")
         values["given"] = frozenset(given)
         return self, warnings
+
+
+def _spec(cls: type[Params], name: str, hint: Any) -> Spec:
+    """What a field of a class is, as it was declared; raises TypeError."""
+    base, *meta = typing.get_args(hint) or (hint,)
+    if not meta or not isinstance(meta[0], Field):
+        raise TypeError(f"{cls.__name__}.{name}: annotate it with Annotated[type, Field(...)]")
+    wire = meta[0].wire or _DEFAULT_WIRES.get(base)
+    if wire is None:
+        raise TypeError(f"{cls.__name__}.{name}: no wire type is known for {base}; name one in Field")
+    default, factory = cls.__dict__.get(name, dataclasses.MISSING), None
+    if isinstance(default, dataclasses.Field):
+        factory = None if default.default_factory is dataclasses.MISSING else default.default_factory
+        default = default.default
+    return Spec(name, name.rstrip("_"), meta[0], wire, default, factory, wire is STRING and not meta[0].choices)
 
 
 def _complaints(ignored: list[str], replaced: list[str]) -> list[str]:

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Awaitable, Callable
@@ -27,8 +28,11 @@ METHODS = {
     "read": "get", "list": "get", "scan": "get", "update": "post", "patch": "patch", "delete": "delete",
 }  # fmt: skip
 _WRITES = frozenset({"update", "patch", "delete"})
-_CAPTURE = re.compile(r"\\\{(\w+)(?::(\w+))?\\\}")
-_PATTERNS = {None: r"\w(?:[\w.-]*\w)?", "segment": "[^/]+", "path": ".*", "some": ".+"}
+_CAPTURE = re.compile(r"\{(\w+)(?::(\w+))?\}")
+_PIECE = re.compile(rf"([^][{{]+|[][])|{_CAPTURE.pattern}")
+_BRACKETS = re.compile(r"[^][{}]*(?:\[[^][{}]*\][^][{}]*)*")
+_OPTIONAL = {"[": "(?:", "]": ")?"}
+_PATTERNS = {"": r"\w(?:[\w.-]*\w)?", "segment": "[^/]+", "path": ".*", "some": ".+"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,6 @@ class Route:
     template: str
     handler: str
     params: type[Params]
-    regex: re.Pattern[str]
     summary: str
     description: str
     auth: bool
@@ -77,6 +80,11 @@ class Route:
     exists: str
     hidden: bool
     login: str
+
+    @property
+    def regex(self) -> re.Pattern[str]:
+        """What a path of the route matches in full, with its captures as named groups."""
+        return compile_template(self.template, folder=self.op in ("list", "scan"))
 
     def openapi_paths(self) -> list[str]:
         """The paths of this route as OpenAPI writes them, optional parts left out and put in."""
@@ -96,19 +104,27 @@ class Route:
                 -len(self.template))  # fmt: skip
 
 
-def compile_template(op: str, template: str) -> re.Pattern[str]:
-    """The regular expression of a template, for ``fullmatch``; a list path may end in a slash.
+def captures(template: str) -> list[str]:
+    """The names that a template captures; raises TypeError for one that cannot be read."""
+    found = _CAPTURE.findall(template)
+    names = [name for name, _ in found]
+    if (
+        not _BRACKETS.fullmatch(_CAPTURE.sub("", template))
+        or any(kind not in _PATTERNS for _, kind in found)
+        or not all(map(str.isidentifier, names))
+        or len(set(names)) < len(names)
+    ):
+        raise TypeError(f"cannot read the path template {template!r}")
+    return names
 
-    Raises TypeError for a template that cannot be read.
-    """
-    escaped = re.escape(template).replace(r"\[", "(?:").replace(r"\]", ")?")
-    try:
-        pattern = _CAPTURE.sub(lambda m: f"(?P<{m[1]}>{_PATTERNS[m[2]]})", escaped)
-        if re.search(r"\\[{}]", pattern):
-            raise KeyError
-        return re.compile(pattern + ("/?" if op in ("list", "scan") else ""), re.ASCII | re.DOTALL)
-    except (KeyError, re.error):
-        raise TypeError(f"cannot read the path template {template!r}") from None
+
+@functools.cache  # and no sooner than a path is to be matched: a server has hundreds of templates and starts with few
+def compile_template(template: str, *, folder: bool) -> re.Pattern[str]:
+    """The regular expression of a template that can be read, for ``fullmatch``; ``folder``: a slash may follow."""
+    pattern = ""
+    for text, name, kind in _PIECE.findall(template):
+        pattern += f"(?P<{name}>{_PATTERNS[kind]})" if name else _OPTIONAL.get(text) or re.escape(text)
+    return re.compile(pattern + ("/?" if folder else ""), re.ASCII | re.DOTALL)
 
 
 def route(
