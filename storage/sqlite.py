@@ -17,7 +17,6 @@ import os
 import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from typing import Self, cast
@@ -29,44 +28,17 @@ from ..framework.errors import InvalidRequest, StoreError
 from ..framework.metrics import Key, Timing
 from ..framework.storage import Batch
 from .checkpoint import Checkpoints
-from .listing import bounds, child, past
+from .table import CREATE, PAGES, ROWS, Table, connect, explain, insert
 
 _APPLICATION = 0x43415645  # "CAVE", SQLite's application_id
 _SCHEMA = 1  # user_version; a store with a greater one was written by a newer Caveau
 _CREATE = (
-    "CREATE TABLE kv (k TEXT PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID",
-    # A row put into the view is stored, or with NULL removes its key: puts and deletes of a group
-    # are one statement.
-    "CREATE VIEW batch AS SELECT k, v FROM kv",
-    "CREATE TRIGGER put INSTEAD OF INSERT ON batch WHEN new.v NOT NULL BEGIN"
-    " INSERT INTO kv VALUES (new.k, new.v) ON CONFLICT (k) DO UPDATE SET v = excluded.v; END",
-    "CREATE TRIGGER remove INSTEAD OF INSERT ON batch WHEN new.v IS NULL BEGIN DELETE FROM kv WHERE k = new.k; END",
+    *CREATE,
     f"PRAGMA application_id = {_APPLICATION}",
     f"PRAGMA user_version = {_SCHEMA}",
 )
-sqlite3.register_adapter(bytes, bytes)  # or it would look for one at every value, in twice the time of storing it
-_GET = "SELECT v FROM kv WHERE k = ?"
 _GET_SOME = "SELECT k, v FROM kv WHERE k IN (SELECT value FROM json_each(?))"
-_RANGE = "SELECT k FROM kv WHERE k >= ? AND k < ? ORDER BY k"
-_END = b""  # SQLite sorts every blob after every text
-
-_ROWS = 1000  # per statement; a longer group is several statements in a transaction
 _GROUP = 64 << 20  # bytes of values after which a group takes no more batches
-_PAGES = "PRAGMA cache_size = -512"  # KiB a connection: above it is a cache of decrypted entries, below the system's
-_TURN = 500  # names a listing reads before it lets others run
-
-_CAUSES = {
-    "SQLITE_FULL": "the disk is full",
-    "SQLITE_READONLY": "the file or its directory is read-only",
-    "SQLITE_IOERR": "the disk reports an I/O error",
-    "SQLITE_CORRUPT": "the file is damaged: restore a snapshot",
-    "SQLITE_NOTADB": "the file is damaged or is not a database: restore a snapshot",
-    "SQLITE_CANTOPEN": "the file cannot be opened: check that it and its directory are writable",
-    "SQLITE_BUSY": "another program holds a lock on the file",
-    "SQLITE_LOCKED": "another program holds a lock on the file",
-    "SQLITE_TOOBIG": "a value is too big",
-    "SQLITE_NOMEM": "out of memory",
-}
 
 
 class _Durable(asyncio.Future[None]):
@@ -96,7 +68,7 @@ class SqliteStore:
         given = Path(path)
         self._path = given if given.suffix in {".db", ".sqlite", ".sqlite3"} else given / "caveau.sqlite3"
         self._lock: int | None = None
-        self._reader: sqlite3.Connection | None = None
+        self._table: Table | None = None
         self._writer: aiosqlite.Connection | None = None
         self._checkpoints: Checkpoints | None = None
         self._ahead: aiosqlite.Connection | None = None  # opened when first something is read ahead
@@ -127,10 +99,10 @@ class SqliteStore:
             self._writer = await writer
             await self._prepare(writer)
             self._checkpoints = await Checkpoints.open(self._path, writer, self._moves)
-            self._reader = await asyncio.to_thread(self._connect_reader)
+            self._table = await asyncio.to_thread(self._connect_reader)
         except BaseException as error:
             await self._release()
-            raise self._explain(error) if isinstance(error, OSError | sqlite3.Error) else error from None
+            raise explain(self._path, error) if isinstance(error, OSError | sqlite3.Error) else error from None
 
     async def close(self) -> None:
         while self._writing is not None:
@@ -138,39 +110,11 @@ class SqliteStore:
         await self._release()
 
     async def get(self, key: str) -> bytes | None:
-        try:
-            row = self._opened().execute(_GET, (key,)).fetchone()
-        except sqlite3.Error as error:
-            raise self._explain(error) from error
-        return None if row is None else row[0]
+        return self._opened().get(key)
 
     async def list(self, prefix: str, after: str = "", limit: int = 0) -> list[str]:
         """As ``Physical.list``. A long listing lets others run between; what they commit may show."""
-        low, high = bounds(prefix, after)
-        names: list[str] = []
-        turn = 0
-        while True:
-            try:
-                rows = self._opened().execute(_RANGE, (low, _END if high is None else high))
-                for (key,) in rows:
-                    name = child(prefix, key)
-                    if turn == _TURN or (names and name == names[-1]):
-                        break  # a folder with more keys is jumped over
-                    names.append(name)
-                    if len(names) == limit:
-                        break
-                    low = past(prefix + name) if name.endswith("/") else key + "\0"
-                    turn += 1
-                else:
-                    return names
-                rows.close()  # an open cursor would hold on to its snapshot
-            except sqlite3.Error as error:
-                raise self._explain(error) from error
-            if len(names) == limit:
-                return names
-            if turn == _TURN:
-                turn = 0
-                await asyncio.sleep(0)
+        return await self._opened().list(prefix, after, limit)
 
     async def read_ahead(self, keys: Sequence[str]) -> dict[str, bytes]:
         """As ``ReadsAhead.read_ahead``, on a thread: a page that is not in memory, or that the disk is just writing,
@@ -180,7 +124,7 @@ class SqliteStore:
                 ahead = await self._open_ahead()
             rows = await ahead.execute_fetchall(_GET_SOME, (orjson.dumps(keys).decode(),))
         except (sqlite3.Error, ValueError) as error:  # ValueError: it was closed meanwhile
-            raise self._explain(error) from error
+            raise explain(self._path, error) from error
         return dict(cast("Iterable[tuple[str, bytes]]", rows))
 
     async def _open_ahead(self) -> aiosqlite.Connection:
@@ -191,12 +135,12 @@ class SqliteStore:
                 ahead._thread.daemon = True
                 await ahead
                 await ahead.execute("PRAGMA query_only = ON")
-                await ahead.execute(_PAGES)
+                await ahead.execute(PAGES)
                 self._ahead = ahead
             return self._ahead
 
     def commit(self, batch: Batch) -> Awaitable[None]:
-        if self._reader is None:
+        if self._table is None:
             done = asyncio.get_running_loop().create_future()
             done.set_exception(StoreError(f"{self._path}: the store is not open"))
             return done
@@ -226,7 +170,7 @@ class SqliteStore:
             # Those behind it may build on what was not written: they fail too.
             for failed in (group, *self._queue):
                 if failed is not None and not failed.done.done():
-                    failed.done.set_exception(self._explain(error))
+                    failed.done.set_exception(explain(self._path, error))
             self._queue.clear()
             if not isinstance(error, Exception):
                 raise
@@ -236,14 +180,14 @@ class SqliteStore:
     async def _write(self, rows: Sequence[tuple[str, bytes | None]]) -> None:
         writer = self._writer
         assert writer is not None
-        if len(rows) <= _ROWS:
+        if len(rows) <= ROWS:
             if rows:
-                await writer.execute(*_insert(rows))
+                await writer.execute(*insert(rows))
             return
         await writer.execute("BEGIN IMMEDIATE")
         try:
-            for start in range(0, len(rows), _ROWS):
-                await writer.execute(*_insert(rows[start : start + _ROWS]))
+            for start in range(0, len(rows), ROWS):
+                await writer.execute(*insert(rows[start : start + ROWS]))
             await writer.execute("COMMIT")
         except BaseException:
             await writer.rollback()  # does nothing where SQLite has done so itself
@@ -281,35 +225,32 @@ class SqliteStore:
             "PRAGMA fullfsync = ON",
             "PRAGMA checkpoint_fullfsync = ON",
             f"PRAGMA journal_size_limit = {_GROUP}",
-            _PAGES,
+            PAGES,
             "BEGIN IMMEDIATE",
             *(() if application else _CREATE),
             "COMMIT",
         ):
             await writer.execute(statement)
 
-    def _connect_reader(self) -> sqlite3.Connection:
-        reader = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        reader.execute("PRAGMA query_only = ON")
-        reader.execute(_PAGES)
-        reader.execute(_GET, ("",)).fetchall()
+    def _connect_reader(self) -> Table:
+        reader = connect(self._path)
         # The files exist now; that their directory lists them must survive a power cut too.
         directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(directory)
         finally:
             os.close(directory)
-        return reader
+        return Table(self._path, reader)
 
     async def _release(self) -> None:
-        reader, self._reader = self._reader, None
+        table, self._table = self._table, None
         writer, self._writer = self._writer, None
         checkpoints, self._checkpoints = self._checkpoints, None
         ahead, self._ahead = self._ahead, None
         lock, self._lock = self._lock, None
         try:
-            if reader is not None:
-                reader.close()
+            if table is not None:
+                table.reader.close()
             if ahead is not None:
                 await ahead.close()
             if checkpoints is not None:
@@ -317,28 +258,12 @@ class SqliteStore:
             if writer is not None:
                 await writer.close()  # the last connection: it moves the WAL into the file
         except sqlite3.Error as error:
-            raise self._explain(error) from error
+            raise explain(self._path, error) from error
         finally:
             if lock is not None:
                 os.close(lock)
 
-    def _opened(self) -> sqlite3.Connection:
-        if self._reader is None:
+    def _opened(self) -> Table:
+        if self._table is None:
             raise StoreError(f"{self._path}: the store is not open")
-        return self._reader
-
-    def _explain(self, error: BaseException) -> StoreError:
-        """A StoreError that names the file and what to do about it."""
-        if isinstance(error, OSError):
-            return StoreError(f"{self._path}: {error.strerror}")
-        name = getattr(error, "sqlite_errorname", "")
-        cause = _CAUSES.get("_".join(name.split("_")[:2]), str(error) or type(error).__name__)
-        return StoreError(f"{self._path}: {cause} ({name})" if name else f"{self._path}: {cause}")
-
-
-def _insert(rows: Sequence[tuple[str, bytes | None]]) -> tuple[str, list[str | bytes | None]]:
-    """One statement for all rows, and its values. The last row is repeated up to a multiple of eight, so that
-    SQLite keeps a few statements ready and not one for every length: they are large."""
-    filled = list(rows)
-    filled += [filled[-1]] * (-len(filled) % 8 if len(filled) > 8 else 0)
-    return "INSERT INTO batch VALUES (?,?)" + ",(?,?)" * (len(filled) - 1), list(chain.from_iterable(filled))
+        return self._table

@@ -259,10 +259,10 @@ async def test_million_key_folder_costs_a_step(store: SqliteStore) -> None:
         steps += 1
         return 0
 
-    assert store._reader is not None
-    store._reader.set_progress_handler(count, 100)
+    assert store._table is not None
+    store._table.reader.set_progress_handler(count, 100)
     assert await store.list("p/") == ["crowd/", "z"]
-    store._reader.set_progress_handler(None, 100)
+    store._table.reader.set_progress_handler(None, 100)
     assert steps < 10
 
 
