@@ -115,3 +115,10 @@ def test_a_counter_that_begins_anew_never_goes_back(metrics):
     assert counter.current == 2
     metrics.turn(20.0)
     assert counter.last == 2
+
+
+def test_what_was_the_same_many_times_is_noted_at_once(metrics):
+    timing = metrics.timing("audit.file-.log_request")
+    timing.observe_equal(0.5, 100)
+    timing.observe_equal(2.0, 0)
+    assert (timing.current.count, timing.current.total, timing.current.high) == (100, 50.0, 0.5)
