@@ -12,6 +12,7 @@ A field without a default is required. The underscore that keeps a field from be
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -114,9 +115,7 @@ class Params:
         cls.specs = {
             name: spec for base in reversed(cls.__mro__) for name, spec in base.__dict__.get("specs", {}).items()
         }
-        own = {
-            name: hint for name, hint in cls.__dict__.get("__annotations__", {}).items() if "ClassVar" not in str(hint)
-        }
+        own = {name: hint for name, hint in inspect.get_annotations(cls).items() if "ClassVar" not in str(hint)}
         hints = typing.get_type_hints(
             type(cls.__name__, (), {"__annotations__": own, "__module__": cls.__module__}), include_extras=True
         )
