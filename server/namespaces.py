@@ -26,7 +26,7 @@ from .leases import end_with_tokens
 from .node import Node, OnCommit, leaves
 from .pipeline import Pipeline
 from .tokens import TokenEntry, TokenStore, random_id
-from .wrapping import ABOUT_ONE, WRAPPING_POLICY
+from .wrapping import ABOUT_ONE, CONTROL_POLICY, WRAPPING_POLICY
 
 if TYPE_CHECKING:
     from .core import Core
@@ -177,7 +177,7 @@ class Namespaces:
         namespace, path = self.find(incoming.namespace, incoming.path)
         if path in ABOUT_ONE and incoming.token:
             token = await self.tokens.lookup(self.store, incoming.token)
-            if token is not None and token.policies == (WRAPPING_POLICY,):
+            if token is not None and token.policies in ((WRAPPING_POLICY,), (CONTROL_POLICY,)):
                 namespace = self.of_token(token)  # whoever is given a wrapping token need not know where it was made
         if self._locked:
             self.check_lock(namespace, path)

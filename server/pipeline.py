@@ -31,6 +31,8 @@ from ..framework.pathhelp import mount_help, path_help
 from ..framework.routes import Route
 from ..framework.wire import INT
 from ..storage.store import ATTEMPTS, PrefixView, Transaction
+from . import control_group
+from .control_group import NeedsApproval
 from .layout import visits
 from .limiting import admit, admit_lease
 from .logins import attempt, log_in
@@ -99,7 +101,9 @@ class Pipeline:
             problem = type(error)(MultipleErrors(str(error)).args[0])
             raise await self._refusal(incoming, problem) from None
         if incoming.path in ABOUT_ONE:
-            await check(self._node, incoming)
+            waiting = await check(self._node, incoming)
+            if waiting is not None:
+                await control_group.check(self._node.store, waiting, self._node.clock.time())
         call = _Call(incoming, mount, path, route, captures)
         try:
             if not route.writes and not incoming.wrap_ttl and route.op not in _CHANGES:
@@ -107,7 +111,15 @@ class Pipeline:
             return await self._start(call)
         except _LimitedToken:
             async with self._one_use(incoming) as call.limited:
-                return await self._start(call)
+                try:
+                    return await self._start(call)
+                except NeedsApproval as held:
+                    return await self._hold(incoming, held)
+        except NeedsApproval as held:
+            return await self._hold(incoming, held)
+
+    async def _hold(self, incoming: Incoming, held: NeedsApproval) -> Response:
+        return await self._node.store.run(lambda txn: control_group.hold(self._node, txn, incoming, held))
 
     def _start(self, call: _Call) -> Awaitable[Response]:
         work = self._run(call)
@@ -244,6 +256,12 @@ class Pipeline:
                 if record is not None:
                     record.found(req, decision if not decision.allowed else without_sudo(decision))
                 raise PermissionDenied(_DENIED)
+            if decision.control is not None:
+                factors = decision.control.of(sudo=route.sudo)
+                if factors and factors != incoming.approved:
+                    if record is not None:
+                        record.found(req, decision)
+                    raise NeedsApproval(req.token, factors, decision.control.ttl)
             if decision.pagination_limit and _unlimited(incoming.data.get("limit")):
                 req.data = {**incoming.data, "limit": decision.pagination_limit}
             checked = perf_counter()

@@ -61,7 +61,11 @@ class PolicyStore:
         self._compiled: dict[tuple[str, ...], Compiled] = {}
         self._fixed = {
             name: StoredPolicy(text, parse_policy(name, text))
-            for name, text in (("root", builtin.ROOT), ("response-wrapping", builtin.RESPONSE_WRAPPING))
+            for name, text in (
+                ("root", builtin.ROOT),
+                ("response-wrapping", builtin.RESPONSE_WRAPPING),
+                ("control-group", builtin.CONTROL_GROUP),
+            )
         }
         if prefix != ROOT.prefix:  # whoever may do everything, may do it everywhere
             del self._fixed["root"]

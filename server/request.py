@@ -13,7 +13,7 @@ from .tokens import TokenEntry
 if TYPE_CHECKING:
     from .audit.record import Record
     from .node import Node
-    from .policy import ACL
+    from .policy import ACL, Factor
     from .telemetry.tracing import RequestSpan
 
 AfterCommit = Callable[[], Awaitable[None]]
@@ -44,6 +44,7 @@ class Incoming:
     span: RequestSpan | None = None  # where traces are made
     login: bool = False  # whether it turned out to be for a path of an auth method that needs no token
     namespace: str = ""
+    approved: tuple[Factor, ...] = ()  # the factors that approvals satisfy, of a request that has waited for them
 
 
 class UnderWay(NamedTuple):

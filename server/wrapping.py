@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from .node import Node
     from .request import CoreRequest, Incoming
 
-PICK_UPS = frozenset({"sys/wrapping/unwrap", "sys/wrapping/rewrap"})
+UNWRAP, _REWRAP = "sys/wrapping/unwrap", "sys/wrapping/rewrap"
+PICK_UPS = frozenset({UNWRAP, _REWRAP})
 ABOUT_ONE = PICK_UPS | {"sys/wrapping/lookup"}
 """Paths of requests about a wrapping token."""
 WRAPPING_POLICY = "response-wrapping"
+CONTROL_POLICY = "control-group"
+"""That of a token which stands for a request that waits for approvals, not for an answer."""
 _UNUSABLE = "error validating wrapping token: "
 _RESPONSE, _ABOUT = "response", "wrapinfo"
 _INVALID = "wrapping token is not valid or does not exist"
@@ -65,25 +68,35 @@ async def wrap(node: Node, view: View, response: Response, path: str, ttl: float
 
 
 async def _keep(node: Node, view: View, kept: Wrapped, namespace: str) -> Response:
-    ttl = min(kept.creation_ttl, node.ttls("auth/token/")[1])
+    entry, info = await issue(
+        node, view, WRAPPING_POLICY, kept.creation_path, kept.creation_ttl, kept.creation_time, namespace
+    )
+    place, about = cubbyhole(entry.key), asdict(kept)
+    view.put(place + _RESPONSE, orjson.dumps({"response": about.pop("response")}))
+    view.put(place + _ABOUT, orjson.dumps(about))
+    info.wrapped_accessor = kept.wrapped_accessor
+    return Response(wrap_info=info)
+
+
+async def issue(
+    node: Node, view: View, policy: str, path: str, ttl: int, now: float, namespace: str
+) -> tuple[TokenEntry, WrapInfo]:
+    """A token of one use that stands for the answer of ``path``, with what is told of it."""
+    ttl = min(ttl, node.ttls("auth/token/")[1])
     entry = TokenEntry(
         accessor="",
-        policies=(WRAPPING_POLICY,),
-        path=kept.creation_path,
-        creation_time=kept.creation_time,
+        policies=(policy,),
+        path=path,
+        creation_time=now,
         display_name="",
         num_uses=1,
         creation_ttl=ttl,
         explicit_max_ttl=ttl,
-        expire_time=kept.creation_time + ttl,
+        expire_time=now + ttl,
         namespace=namespace,
     )
     entry, token = await node.tokens.create(view, entry)
-    place, about = cubbyhole(entry.key), asdict(kept)
-    view.put(place + _RESPONSE, orjson.dumps({"response": about.pop("response")}))
-    view.put(place + _ABOUT, orjson.dumps(about))
-    info = WrapInfo(token, entry.accessor, ttl, kept.creation_time, kept.creation_path, kept.wrapped_accessor)
-    return Response(wrap_info=info)
+    return entry, WrapInfo(token, entry.accessor, ttl, now, path)
 
 
 async def look_up(node: Node, view: ReadView, token: str) -> tuple[TokenEntry, Wrapped]:
@@ -94,13 +107,19 @@ async def look_up(node: Node, view: ReadView, token: str) -> tuple[TokenEntry, W
     return entry, await contents(view, entry)
 
 
-async def check(node: Node, incoming: Incoming) -> None:
+async def check(node: Node, incoming: Incoming) -> TokenEntry | None:
     """Refuse one of `ABOUT_ONE` whose wrapping token is none, before anything is asked of the caller's token.
 
-    The two may be the same; so a token that is spent is told from one that may not pick up.
+    The two may be the same; so a token that is spent is told from one that may not pick up. Gives the token where it
+    is to be unwrapped and stands for a request that waits.
     Raises InvalidRequest, or PermissionDenied when no token is given at all.
     """
-    await look_up(node, node.store, token_of(incoming))
+    token = token_of(incoming)
+    entry = await node.tokens.lookup(node.store, token)
+    if entry is None or entry.policies != (CONTROL_POLICY,) or incoming.path == _REWRAP:
+        await look_up(node, node.store, token)
+        return None
+    return entry if incoming.path == UNWRAP else None
 
 
 def token_of(incoming: Incoming) -> str:

@@ -4,8 +4,9 @@ Pure: values in, values out. Nothing here reads a store, a clock or a request.
 """
 
 from .acl import ACL
+from .control import Control, Factor
 from .grant import Decision, without_sudo
 from .parse import Policy, Rule, parse_policy
 from .templating import Identity
 
-__all__ = ["ACL", "Decision", "Identity", "Policy", "Rule", "parse_policy", "without_sudo"]
+__all__ = ["ACL", "Control", "Decision", "Factor", "Identity", "Policy", "Rule", "parse_policy", "without_sudo"]

@@ -85,3 +85,13 @@ path "sys/wrapping/unwrap" {
 }
 """
 """What a wrapping token may do. The server gives it; nobody can write or assign it."""
+
+CONTROL_GROUP: Final = """\
+path "sys/control-group/request" {
+  capabilities = ["update"]
+}
+path "sys/wrapping/unwrap" {
+  capabilities = ["update"]
+}
+"""
+"""What the token may do that stands for a request which waits for approvals."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from ...framework.wire import INT
+from .control import Control, Factor
 from .parse import Parameters, Pattern, Rule
 
 OPERATIONS: Final = frozenset({"create", "read", "update", "patch", "delete", "list", "scan"})
@@ -21,7 +22,8 @@ class Decision:
     ``sudo``: whether the rule carries it; the caller knows whether the route needs it. ``path`` and
     ``policies`` name the rule that decided and the policies behind the answer, ``reason`` says why not:
     for the audit log and operators, not for whoever was refused. ``pagination_limit`` (0: none) is the
-    ``limit`` of a list request without one. ``filter_path`` is for ``ACL.visible``.
+    ``limit`` of a list request without one. ``filter_path`` is for ``ACL.visible``. ``control``: whose approval
+    the request waits for, None where it does not.
     """
 
     allowed: bool
@@ -32,6 +34,7 @@ class Decision:
     reason: str = ""
     pagination_limit: int = 0
     filter_path: str = ""
+    control: Control | None = None
 
 
 def without_sudo(decision: Decision) -> Decision:
@@ -43,8 +46,9 @@ class Grant:
     """Merged rules of one path; ``add`` them all, then ``seal``, then ask."""
 
     __slots__ = (
-        "__weakref__", "allowed", "capabilities", "conditional", "decisions", "denied", "filter_path",
-        "max_wrapping_ttl", "min_wrapping_ttl", "pagination_limit", "path", "required", "rules", "sources",
+        "__weakref__", "allowed", "capabilities", "conditional", "control_ttl", "decisions", "denied", "factors",
+        "filter_path", "max_wrapping_ttl", "min_wrapping_ttl", "pagination_limit", "path", "required",
+        "rules", "sources",
     )  # fmt: skip
 
     def __init__(self, path: str) -> None:
@@ -58,6 +62,8 @@ class Grant:
         self.max_wrapping_ttl = 0.0
         self.pagination_limit = 0
         self.filter_path = ""
+        self.factors: tuple[Factor, ...] = ()
+        self.control_ttl = 0.0
         self.conditional = False
         self.decisions: dict[str, Decision] = {}
         self.rules: tuple[tuple[str, Rule], ...] = ()
@@ -73,6 +79,8 @@ class Grant:
         self.max_wrapping_ttl = _smaller(self.max_wrapping_ttl, rule.max_wrapping_ttl)
         self.pagination_limit = int(_smaller(self.pagination_limit, rule.pagination_limit))
         self.filter_path = self.filter_path or rule.filter_path
+        self.factors += tuple(factor for factor in rule.factors if factor not in self.factors)
+        self.control_ttl = _smaller(self.control_ttl, rule.control_ttl)
 
     def seal(self) -> None:
         if not self.capabilities or "deny" in self.capabilities:
@@ -93,7 +101,13 @@ class Grant:
                 reason="" if allowed else f"the rule does not grant {operation}",
                 pagination_limit=self.pagination_limit if operation in ("list", "scan") else 0,
                 filter_path=self.filter_path if operation in ("list", "scan") else "",
+                control=self._control(operation) if allowed and self.factors else None,
             )
+
+    def _control(self, operation: str) -> Control | None:
+        factors = tuple(each for each in self.factors if not each.capabilities or operation in each.capabilities)
+        sudo = tuple(each for each in self.factors if "sudo" in each.capabilities)
+        return Control(factors, sudo, self.control_ttl) if factors or sudo else None
 
     def objection(self, operation: str, data: Mapping[str, Any], wrap_ttl: float | None) -> str:
         """Why a granted operation is refused all the same, or ``""``. Never holds a value of ``data``."""

@@ -2,8 +2,7 @@
 
 Vault's reading is kept to the letter, oddities included: repeated attributes accumulate, ``policy``
 adds to ``capabilities``, a ``deny`` ends the reading of a list. Where an oddity may leave a path more
-open than its author meant, the policy carries a warning. ``control_group`` is refused: a rule that
-asks for approvals nobody collects must not look as if it were in force.
+open than its author meant, the policy carries a warning.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from ...framework.errors import InvalidRequest
 from ...framework.wire import parse_duration, parse_moment
 from .. import hcl
 from ..hcl import Block, HclError, Item
+from .control import Factor, parse_control_groups
 from .templating import check_filter_path, check_template
 
 CAPABILITIES: Final = frozenset(
@@ -56,6 +56,8 @@ class Rule:
     filter_path: str
     expiration: float | None
     line: int
+    factors: tuple[Factor, ...] = ()
+    control_ttl: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +133,6 @@ class _Stanza:
         for item in block.items:
             if item.key not in _KEYS:
                 raise HclError(f'invalid key "{item.key}"', item.line)
-            if item.key == "control_group":
-                raise HclError("control_group is not supported", item.line)
             if item.key == "mfa_methods":
                 self.warn("mfa_methods is not enforced; use login MFA", item.line)
         self.check_path()
@@ -140,9 +140,11 @@ class _Stanza:
         high = self.last(block, "max_wrapping_ttl", _seconds, 0.0)
         if low and high and high < low:
             raise HclError("max_wrapping_ttl cannot be less than min_wrapping_ttl", self.line)
+        capabilities = self.capabilities(block)
+        factors, control_ttl = parse_control_groups(block, capabilities)
         rule = Rule(
             path=self.path,
-            capabilities=self.capabilities(block),
+            capabilities=capabilities,
             allowed=self.parameters(block, "allowed_parameters"),
             denied=self.parameters(block, "denied_parameters"),
             required=tuple(str(name) for name in self.listed(block, "required_parameters", (str, int))),
@@ -152,6 +154,8 @@ class _Stanza:
             filter_path=self.last(block, "list_scan_response_keys_filter_path", _filter_path, ""),
             expiration=self.last(block, "expiration", _moment, None),
             line=self.line,
+            factors=factors,
+            control_ttl=control_ttl,
         )
         if rule.filter_path and "list" not in rule.capabilities:
             raise HclError("list_scan_response_keys_filter_path needs the list capability", self.line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .audit import AuditRoutes
 from .capabilities import CapabilityRoutes
+from .control_group import ControlGroupRoutes
 from .cors import CorsRoutes
 from .counters import CounterRoutes
 from .explain import ExplainRoutes
@@ -33,6 +34,7 @@ from .wrapping import WrappingRoutes
 class System(
     AuditRoutes,
     CapabilityRoutes,
+    ControlGroupRoutes,
     CorsRoutes,
     CounterRoutes,
     ExplainRoutes,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from ...framework import Field, Params, Response, read, update
 from ...framework.clock import rfc3339
 from ...framework.errors import InvalidRequest
-from .. import wrapping
+from .. import control_group, wrapping
 from ..request import CoreRequest
 from .base import SystemRoutes
 
@@ -34,7 +34,12 @@ class WrappingRoutes(SystemRoutes):
     @update("wrapping/lookup", auth=False, writes=False)
     async def lookup(self, req: CoreRequest, p: WrappedToken) -> dict[str, Any]:
         """Tell when and by what a wrapping token was made; this does not use it up."""
-        _, kept = await wrapping.look_up(req.node, req.root, wrapping.token_of(req.incoming))
+        token = wrapping.token_of(req.incoming)
+        entry = await req.node.tokens.lookup(req.root, token)
+        if entry is not None and entry.policies == (wrapping.CONTROL_POLICY,):
+            made, ttl = rfc3339(entry.creation_time), entry.creation_ttl
+            return {"creation_path": entry.path, "creation_time": made, "creation_ttl": ttl}
+        _, kept = await wrapping.look_up(req.node, req.root, token)
         return {
             "creation_path": kept.creation_path,
             "creation_time": rfc3339(kept.creation_time),
@@ -45,7 +50,11 @@ class WrappingRoutes(SystemRoutes):
     async def unwrap(self, req: CoreRequest, p: WrappedToken) -> Response:
         """Give the answer that a wrapping token stands for, and spend the token."""
         token = wrapping.token_of(req.incoming)
-        if token == req.incoming.token:  # its one use has been counted; it is revoked after this request
+        is_caller = token == req.incoming.token
+        waiting = req.caller if is_caller else await req.node.tokens.lookup(req.root, token)
+        if waiting is not None and waiting.policies == (wrapping.CONTROL_POLICY,):
+            return await control_group.release(req, waiting)
+        if is_caller:  # its one use has been counted; it is revoked after this request
             if req.caller.policies != (wrapping.WRAPPING_POLICY,):
                 raise InvalidRequest("wrapping token is not valid or does not exist")
             return await wrapping.unwrapped(req, await wrapping.contents(req.root, req.caller))

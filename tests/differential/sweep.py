@@ -74,7 +74,6 @@ _BODY = '{"no_such_parameter": 1}'
 ABSENT = {
     "/sys/storage/raft/": "clusters come later",
     "/sys/ha-status": "clusters come later",
-    "/sys/control-group/": "approvals of requests come later",
     "/sys/config/reload/": "OpenBao describes it and serves no subsystem; the signal HUP reloads",
     "/sys/external-keys/": "engines keep their keys behind the barrier; none uses an HSM or a cloud's keys",
     "/sys/internal/inspect/request": "shows a structure of OpenBao's own, for authors of its plugins",

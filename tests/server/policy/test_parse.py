@@ -2,7 +2,7 @@
 
 import pytest
 from caveau.framework.errors import InvalidRequest
-from caveau.server.policy import Rule, builtin, parse_policy
+from caveau.server.policy import Factor, Rule, builtin, parse_policy
 
 
 def rule(body: str, path: str = "a/b") -> Rule:
@@ -116,7 +116,19 @@ def test_15_a_path_without_a_label_is_the_path_called_path() -> None:
         ('path "a" { capabilities = ["read"] list_scan_response_keys_filter_path = "{{.key}}" }', "list capability"),
         ('path "a" { capabilities = ["list"] list_scan_response_keys_filter_path = "x" }', "must hold {{ .key }}"),
         ('path "a" { policy = "read" list_scan_response_keys_filter_path = "{{.key}}{{.x}}" }', "only {{ .key }}"),
-        ('path "a" { control_group = { factor "x" {} } }', "control_group is not supported"),
+        ('path "a" { control_group = { factor "x" {} } }', 'factor "x" needs one identity block'),
+        ('path "a" { control_group = { ttl = "1h" } }', "control_group has no factor"),
+        ('path "a" { control_group = 1 }', "must be a block"),
+        ('path "a" { control_group { factor "x" { identity { approvals = 1 } } } }', "names no group"),
+        ('path "a" { control_group { factor "x" { identity { group_names = ["g"] approvals = 0 } } } }', "from 1 to"),
+        ('path "a" { control_group { factor "x" { identity { group_names = [1] } } } }', "list of strings"),
+        ('path "a" { control_group { factor "x" { identity { group_names = ["g"] who = 1 } } } }', 'key "who"'),
+        ('path "a" { control_group { ttl = "-1h" factor "x" { identity { group_names = ["g"] } } } }', "negative"),
+        (
+            'path "a" { capabilities = ["read"] control_group { factor "x" { controlled_capabilities = ["list"] '
+            'identity { group_names = ["g"] } } } }',
+            'controlled capability "list" is not one of the rule',
+        ),
         ('path "a" { capabilities = ["read" }', "line 1: expected ',' or ']', found '}'"),
         ('path "a"', "line 1:"),
     ],
@@ -199,3 +211,33 @@ def test_default_policy() -> None:
         "sys/tools/hash/*": "u",
         "identity/oidc/provider/+/authorize": "ru",
     }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        """path "a" {
+             capabilities = ["read", "list"]
+             control_group = {
+               ttl = "4h"
+               factor "x" {
+                 controlled_capabilities = ["read"]
+                 identity {
+                   group_names = ["B", "a"]
+                   group_ids = ["1"]
+                   approvals = 2
+                   ttl = "5m"
+                   self_authorization = true
+                 }
+               }
+             }
+           }""",
+        """{"path": {"a": {"capabilities": ["read", "list"], "control_group": {"ttl": 14400, "factor": {"x": {
+             "controlled_capabilities": ["read"], "identity": {"group_names": ["b", "A"], "group_ids": ["1"],
+             "approvals": 2, "ttl": 300, "self_authorization": true}}}}}}}""",
+    ],
+)
+def test_control_groups(text: str) -> None:
+    (rule,) = parse_policy("p", text).rules
+    assert rule.control_ttl == 4 * 3600
+    assert rule.factors == (Factor("x", ("read",), ("1",), ("a", "b"), 2, 300.0, True),)
