@@ -366,6 +366,20 @@ INTENDED = (
         ours="403|.*permission denied.*",
     ),
     Intended(
+        "what was approved of is carried out once; OpenBao does it as often as it is unwrapped",
+        request="w POST sys/wrapping/unwrap",
+        aspect="status|error",
+        ours=r"400|\['wrapping token is not valid or does not exist'\]",
+        theirs="200|no errors",
+    ),
+    Intended(
+        "a control group's factor may name groups by their ids alone, and control all capabilities, as in Vault",
+        request=r"POST sys/policies/acl/p-\$n .*control_group.*",
+        aspect="status|body",
+        ours="204|",
+        theirs="400|.*missing (approving groups|controlled capabilities).*",
+    ),
+    Intended(
         "Vault still has the older paths of leases",
         request=r"(GET|POST) sys/re(new|voke).*",
         aspect="status|error|body",

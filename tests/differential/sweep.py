@@ -22,6 +22,7 @@ _PLACEHOLDERS = {
     "{urlbytes}": "8",
     "{source}": "platform",
     "{type}": "secret",
+    "{method_id}": "00000000-0000-4000-8000-000000000000",
 }
 _MOUNTED = {
     "/kv-v1/": "/$kv1/",
