@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..framework import Context, Engine, Intent, Lease, View
@@ -24,6 +25,7 @@ from .mounts import SINGLETONS, Mount, MountConfig, MountEntry, Router
 from .passwords import PasswordPolicies
 from .policies import POLICY_KIND, PolicyStore
 from .policy import ACL, builtin
+from .telemetry.sources import entity_created
 from .tokens import EXPIRY_KIND, ROOT_PATH, TokenEntry
 
 if TYPE_CHECKING:
@@ -104,6 +106,7 @@ class Node:
         self.intents = Intents(self)
         self.passwords = PasswordPolicies(prefix)
         self.identity = IdentityStore(prefix, self.clock)
+        self.identity.on_creation = partial(entity_created, self)
         self.enforced = namespaces.mfa.enforced  # what logins need a second factor for, of all namespaces
         self._tasks: set[asyncio.Task[None]] = set()
 

@@ -22,7 +22,7 @@ import asyncio
 import hashlib
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -58,12 +58,14 @@ class IdentityStore:
     """Finds, saves and deletes entities and groups; ``prefix`` is that of the namespace's keys.
 
     Names and (mount, alias name) pairs are unique: callers look before they save something under one.
+    ``on_creation`` is told, at the commit, of which mount's login made an entity.
     """
 
     def __init__(self, prefix: str, clock: Clock) -> None:
         self.mfa = MfaStore(prefix)
         self._prefix = prefix = f"{prefix}identity/"
         self._clock = clock
+        self.on_creation: Callable[[MountEntry], None] = lambda mount: None
         self._entity, self._entity_name = f"{prefix}entity/", f"{prefix}entity-name/"
         self._alias, self._alias_name = f"{prefix}alias/", f"{prefix}alias-name/"
         self._group, self._group_name = f"{prefix}group/", f"{prefix}group-name/"
@@ -181,6 +183,8 @@ class IdentityStore:
             entity = Entity(new_id(), random_name("entity"), now, now)
             self.save(txn, entity)
             self.attach(txn, entity, alias)
+            if isinstance(txn, Transaction):  # as every view is that can write
+                txn.on_commit(lambda: self.on_creation(mount))
         else:
             entity = profile.entity
             if entity.disabled:

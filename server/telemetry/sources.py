@@ -16,6 +16,7 @@ from . import runtime
 
 if TYPE_CHECKING:
     from ..core import Core
+    from ..mounts import MountEntry
     from ..node import Node
     from ..request import CoreRequest
     from ..tokens import TokenEntry
@@ -85,6 +86,18 @@ def token_created(req: CoreRequest, entry: TokenEntry) -> None:
         req.on_commit(counter.add)
     else:  # nothing of it is stored: no commit for this alone
         req.after_commit.append(partial(_count, counter))
+
+
+def entity_created(node: Node, mount: MountEntry) -> None:
+    """Count an entity that a login has made."""
+    node.core.metrics.count(
+        "identity.entity.creation",
+        1,
+        auth_method=mount.type,
+        cluster=node.core.cluster["cluster_name"],
+        mount_point=mount.point,
+        namespace=node.namespace.path or "root",
+    )
 
 
 async def _count(counter: Counter) -> None:

@@ -22,6 +22,7 @@ SHARED = {
     "vault_core_mount_table_size", "vault_expire_num_irrevocable_leases", "vault_expire_num_leases",
     "vault_core_locked_users", "vault_core_post_unseal", "vault_core_unsealed",
     "vault_expire_renew_token", "vault_expire_revoke", "vault_expire_revoke_prefix",
+    "vault_identity_entity_creation",
     "vault_namespace_delete_namespace", "vault_namespace_get_namespace_by_path", "vault_namespace_list_namespaces",
     "vault_namespace_modify_namespace", "vault_policy_delete_policy", "vault_policy_get_policy",
     "vault_policy_list_policies", "vault_policy_set_policy", "vault_token_create", "vault_token_revoke_tree",

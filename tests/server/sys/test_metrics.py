@@ -132,6 +132,22 @@ async def test_tokens_are_counted_when_they_are_made(server):
     )  # fmt: skip
 
 
+async def test_entities_are_counted_when_a_login_makes_them(server):
+    await server.call("update", "sys/auth/userpass", {"type": "userpass"})
+    await server.call("update", "auth/userpass/users/u", {"password": "p"})
+    for _ in range(2):
+        await server.call("update", "auth/userpass/login/u", {"password": "p"}, token="")
+    found = orjson.loads((await server.call("read", "sys/metrics")).body)["Counters"]
+    (counter,) = [each for each in found if each["Name"] == "vault.identity.entity.creation"]
+    assert (counter["Count"], counter["Labels"]) == (
+        1,
+        {
+            "auth_method": "userpass", "cluster": server.core.cluster["cluster_name"],
+            "mount_point": "auth/userpass/", "namespace": "root",
+        },
+    )  # fmt: skip
+
+
 async def test_logins_are_timed_apart(server):
     await server.call("update", "sys/auth/userpass", {"type": "userpass"})
     await server.call("update", "auth/userpass/users/u", {"password": "p"})
