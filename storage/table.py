@@ -54,7 +54,7 @@ def connect(path: Path) -> sqlite3.Connection:
     return reader
 
 
-def insert(rows: Sequence[tuple[str, bytes | None]]) -> tuple[str, list[str | bytes | None]]:
+def insert(rows: Sequence[tuple[str | None, bytes | None]]) -> tuple[str, list[str | bytes | None]]:
     """One statement for all rows, and its values. The last row is repeated up to a multiple of eight, so that
     SQLite keeps a few statements ready and not one for every length: they are large."""
     filled = list(rows)

@@ -3,7 +3,7 @@ what it hands out. A round is::
 
     replica.receive(...), replica.propose(...)   # as they come
     replica.advance()                            # appends, and sends to followers what they need
-    log.wal.flush(), replica.work                # off the event loop, while followers do the same
+    log.wal.flush(), replica.take_work()         # off the event loop, while followers do the same
     steps = replica.settle()                     # promises leave; what a majority has is committed
     machine.apply(steps)
     replica.finish(steps)                        # and answered
@@ -86,7 +86,7 @@ class Replica:
         self.machine = machine
         self.timeouts = timeouts
         self.listener = listener
-        self.work: list[Callable[[], None]] = []  # off the event loop, before ``settle``
+        self.work: list[Callable[[], object]] = []  # off the event loop, before ``settle``
         self.background = background
         self.now = clock
         self._tail = tail
@@ -134,7 +134,7 @@ class Replica:
         elif kind == "read_answer":
             for answer in self._asked.pop(message["id"], ()):
                 if message["index"]:
-                    self._when_applied(message["index"], answer)
+                    self.when_applied(message["index"], answer)
                 else:
                     answer(None)
         else:
@@ -183,6 +183,11 @@ class Replica:
             self._ask_leader()
         self._look()
 
+    def take_work(self) -> list[Callable[[], object]]:
+        """What is to be done off the event loop, before ``settle``."""
+        work, self.work = self.work, []
+        return work
+
     def settle(self) -> list[Step]:
         """What was appended is on disk, and ``work`` done."""
         last = self.log.wal.last
@@ -190,7 +195,6 @@ class Replica:
         for proposal in self._written:
             proposal.write, proposal.fsync = last.write, last.sync
         self._written.clear()
-        self.work.clear()
         self.guard.release()
         self.transfers.settle()
         self.guard.before_tick()
@@ -212,7 +216,7 @@ class Replica:
         if self._waiting:
             waiting, self._waiting = self._waiting, []
             for index, answer in waiting:
-                self._when_applied(index, answer)
+                self.when_applied(index, answer)
         self.reads.finish()
         self._compact()
 
@@ -363,7 +367,8 @@ class Replica:
             for answer in answers:
                 answer(None)
 
-    def _when_applied(self, index: int, answer: Answer) -> None:
+    def when_applied(self, index: int, answer: Answer) -> None:
+        """Answer with ``index`` once it is applied here."""
         if index <= self.machine.index:
             answer(index)
         else:
@@ -385,11 +390,14 @@ class Replica:
 
     def _compact(self) -> None:
         """Let go of entries that the state has, durably, and that no node is likely to need."""
-        log = self.log
-        if self._compacting or (len(log) <= 2 * self._tail and log.size <= 2 * TAIL_BYTES):
+        log, machine = self.log, self.machine
+        big = len(log) > 2 * self._tail or log.size > 2 * TAIL_BYTES
+        if self._compacting or not (big or machine.due):
             return
+        if machine.long:
+            self.work.append(machine.checkpoint)
         self._compacting = True
-        self.background(self.machine.checkpoint, self._compacted)
+        self.background(machine.checkpoint, self._compacted)
 
     def _compacted(self, durable: object) -> None:
         assert isinstance(durable, int)

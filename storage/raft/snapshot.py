@@ -38,7 +38,11 @@ class Sink(Protocol):
     """Beside a state, one that arrives."""
 
     def write(self, data: bytes) -> None:
-        """Append, and sync."""
+        """Append, and sync. Raises OSError."""
+        ...
+
+    def install(self, index: int, term: int, members: Configuration) -> None:
+        """It is the state now, durably. Raises OSError if it is not the one that it was said to be."""
         ...
 
     def close(self) -> None:

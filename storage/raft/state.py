@@ -27,7 +27,7 @@ class Step:
 
 
 class Machine(Protocol):
-    """A state. Only ``apply`` and ``install`` change it."""
+    """A state. Only ``apply`` and the end of a ``sink`` change it."""
 
     index: int
     """Applied."""
@@ -37,6 +37,16 @@ class Machine(Protocol):
     """The index of the last state that was installed whole; 0: none was."""
     members: Configuration
     """As of ``index``."""
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        ...
+
+    @property
+    def long(self) -> bool:
+        """Whether commits should wait for the next one."""
+        ...
 
     def apply(self, steps: Sequence[Step]) -> None:
         """All or nothing, and what the state is after it says so itself."""
@@ -51,10 +61,6 @@ class Machine(Protocol):
         ...
 
     def sink(self) -> Sink: ...
-
-    def install(self, sink: Sink, index: int, term: int, members: Configuration) -> None:
-        """The state is what ``sink`` took; durable."""
-        ...
 
 
 def steps(entries: Iterable[Entry]) -> list[Step]:

@@ -151,7 +151,7 @@ class Transfers:
             write()
             if receiving.whole(message) and receiving.right(message):
                 members = commands.members(message["members"], message["members_index"])
-                self._replica.machine.install(receiving.sink, message["index"], message["last_term"], members)
+                receiving.sink.install(message["index"], message["last_term"], members)
         except OSError as error:
             self._failed = error
 

@@ -59,12 +59,13 @@ class State:
     def source(self) -> Source:
         return Source(self)
 
-    def sink(self) -> Sink:
-        return Sink()
+    due = long = False
 
-    def install(self, sink: Sink, index: int, term: int, members: Configuration) -> None:
-        flat = messages.msgpack.unpackb(bytes(sink.data))
-        self.rows = dict(flat["rows"])
+    def sink(self) -> Sink:
+        return Sink(self)
+
+    def install(self, data: bytes, index: int, term: int, members: Configuration) -> None:
+        self.rows = dict(messages.msgpack.unpackb(data)["rows"])
         self.index, self.term, self.installed, self.members = index, term, index, members
         self._durable = self._all()
 
@@ -83,11 +84,15 @@ class Source:
 
 
 class Sink:
-    def __init__(self) -> None:
-        self.data = bytearray()
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._data = bytearray()
 
     def write(self, data: bytes) -> None:
-        self.data += data
+        self._data += data
+
+    def install(self, index: int, term: int, members: Configuration) -> None:
+        self._state.install(bytes(self._data), index, term, members)
 
     def close(self) -> None: ...
 
@@ -103,6 +108,7 @@ class Node:
         self.inbox: deque[tuple[str, bytes | bool]] = deque()
         self.tasks: list[tuple[Callable[[], object], Callable[[object], None]]] = []
         self.flushing = False
+        self.work: list[Callable[[], object]] = []
         self.start()
 
     def start(self) -> None:
@@ -142,7 +148,7 @@ class Node:
             if rng.random() < 0.02:
                 return  # a slow disk
             node.log.wal.flush()
-            for work in node.work:
+            for work in self.work:
                 work()
             self.world.running = self
             done = node.settle()
@@ -161,6 +167,7 @@ class Node:
             work, then = self.tasks.pop(0)
             then(work())
         node.advance()
+        self.work = node.take_work()
         self.flushing = True
 
     # Listener
