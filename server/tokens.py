@@ -14,6 +14,7 @@ import asyncio
 import base64
 import binascii
 import hashlib
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
@@ -26,7 +27,6 @@ from ..framework.errors import CaveauError, InvalidRequest
 from ..framework.memo import Memo
 from ..framework.messages import NOTHING
 from ..framework.metrics import Metrics
-from ..framework.randomness import pieces
 from ..framework.storage import ReadView, View
 from ..storage.store import Store, Transaction
 from . import expiry
@@ -42,7 +42,6 @@ EXPIRY_KIND = "token"
 _BASE_62 = bytes(ord(LETTERS[byte % 62]) for byte in range(256))
 _BIASED = bytes(range(248, 256))  # of 256 bytes, 62 letters get four each, and these are left over
 _ID_LENGTH = 24
-_RANDOM = pieces(2 * _ID_LENGTH)
 _BREATH = 200  # tokens walked between letting other requests run
 _BATCH_KEY = "sys/token/batch"  # associated data of batch tokens
 _SHORTEST = len(SERVICE_PREFIX)  # before the dot of a namespace's id
@@ -51,8 +50,8 @@ _SHORTEST = len(SERVICE_PREFIX)  # before the dot of a namespace's id
 def random_id(length: int = _ID_LENGTH) -> str:
     """``length`` random base-62 characters (24 carry 142 bits)."""
     text = b""
-    while len(text) < length:  # one byte in 32 is dropped
-        text += next(_RANDOM).translate(_BASE_62, _BIASED)
+    while len(text) < length:  # twice as many bytes as needed: one in 32 is dropped
+        text += os.urandom(2 * length).translate(_BASE_62, _BIASED)
     return text[:length].decode()
 
 

@@ -31,7 +31,6 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ..framework.errors import Sealed, StoreError
-from ..framework.randomness import pieces
 from ..framework.storage import Batch, Physical
 from .keyring import Keyring, RotationConfig
 
@@ -84,7 +83,6 @@ class Barrier:
     def __init__(self, physical: Physical, random_bytes: Callable[[int], bytes] = os.urandom) -> None:
         self.physical = physical
         self._random_bytes = random_bytes
-        self._nonces = pieces(_NONCE_SIZE, random_bytes)
         self._keyring: Keyring | None = None
         self._aeads: dict[bytes, AESGCM] = {}  # by the header of the entries they open
         self._active: AESGCM | None = None
@@ -115,8 +113,30 @@ class Barrier:
         if active is None:
             raise Sealed
         self._encryptions += 1
-        header, nonce = self._active_header, next(self._nonces)
-        return header + nonce + active.encrypt(nonce, plaintext, header + key.encode())  # encrypt_entry, in place
+        return encrypt_entry(active, self._active_header, key, plaintext, self._random_bytes(_NONCE_SIZE))
+
+    def encrypt_batch(self, writes: Batch) -> dict[str, bytes | None]:
+        """The entries to store for all of ``writes``, the deleted ones as they are.
+
+        Their nonces come fresh from the system, in one call: nonces kept for later would be used twice should a
+        virtual machine go on from a snapshot of its memory.
+        """
+        active = self._active
+        if active is None:
+            raise Sealed
+        header = self._active_header
+        nonces = self._random_bytes(_NONCE_SIZE * len(writes))
+        batch: dict[str, bytes | None] = {}
+        end = 0
+        for key, value in writes.items():
+            if value is None:
+                batch[key] = None
+                continue
+            start, end = end, end + _NONCE_SIZE
+            nonce = nonces[start:end]
+            batch[key] = header + nonce + active.encrypt(nonce, value, header + key.encode())  # encrypt_entry, in place
+        self._encryptions += end // _NONCE_SIZE
+        return batch
 
     def decrypt(self, key: str, entry: bytes) -> bytes:
         """What was encrypted for ``key``; raises CorruptEntry if ``entry`` is not that."""
@@ -231,7 +251,7 @@ class Barrier:
             self._install(keyring)
 
     def _entry(self, term: int, term_key: bytes, key: str, plaintext: bytes) -> bytes:
-        return encrypt_entry(AESGCM(term_key), _header(term), key, plaintext, next(self._nonces))
+        return encrypt_entry(AESGCM(term_key), _header(term), key, plaintext, self._random_bytes(_NONCE_SIZE))
 
     def _install(self, keyring: Keyring) -> None:
         counted = keyring.active_term.encryptions

@@ -25,7 +25,7 @@ from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 from ..framework.errors import Conflict, ReadOnlyStorage, Sealed, StoreError, Unavailable
 from ..framework.metrics import Metrics
-from ..framework.storage import Physical, ReadsAhead, View
+from ..framework.storage import Batch, Physical, ReadsAhead, View
 from .cache import MISSING, Cache, Cell
 from .flight import Flight, Load, Pending, Scan
 from .history import History
@@ -56,7 +56,7 @@ def unchanged(watch: Watch) -> bool:
 class Cipher(Protocol):
     """The barrier, as a store sees it. The key is authenticated with the value."""
 
-    def encrypt(self, key: str, plaintext: bytes) -> bytes: ...
+    def encrypt_batch(self, writes: Batch) -> dict[str, bytes | None]: ...
 
     def decrypt(self, key: str, ciphertext: bytes) -> bytes: ...
 
@@ -304,9 +304,8 @@ class Store:
             scan.stale = scan.stale or keys is None or any(key.startswith(scan.prefix) for key in stale)
 
     def _launch(self, txn: Transaction) -> Flight:
-        encrypt = self._cipher.encrypt
         writes = txn._writes
-        batch = {key: None if value is None else encrypt(key, value) for key, value in writes.items()}
+        batch = self._cipher.encrypt_batch(writes)
         if batch:
             done: asyncio.Future[None] = asyncio.ensure_future(self._physical.commit(batch))
         else:

@@ -18,8 +18,8 @@ from caveau.storage.store import PrefixView, Store
 class PlainText:
     """A barrier that hides nothing."""
 
-    def encrypt(self, key: str, plaintext: bytes) -> bytes:
-        return plaintext
+    def encrypt_batch(self, writes):
+        return dict(writes)
 
     def decrypt(self, key: str, ciphertext: bytes) -> bytes:
         return ciphertext

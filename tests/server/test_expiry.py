@@ -15,10 +15,11 @@ from caveau.storage.store import Store
 class Plain:
     """A cipher that is none."""
 
-    def encrypt(self, key: str, plaintext: bytes) -> bytes:
-        return plaintext
+    def encrypt_batch(self, writes):
+        return dict(writes)
 
-    decrypt = encrypt
+    def decrypt(self, key: str, ciphertext: bytes) -> bytes:
+        return ciphertext
 
 
 @pytest.fixture

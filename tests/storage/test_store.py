@@ -23,8 +23,8 @@ class Rot:
     def __init__(self) -> None:
         self.decrypted: list[str] = []
 
-    def encrypt(self, key: str, plaintext: bytes) -> bytes:
-        return key.encode() + b"\0" + plaintext[::-1]
+    def encrypt_batch(self, writes: Batch) -> dict[str, bytes | None]:
+        return {key: None if value is None else key.encode() + b"\0" + value[::-1] for key, value in writes.items()}
 
     def decrypt(self, key: str, ciphertext: bytes) -> bytes:
         self.decrypted.append(key)
@@ -551,7 +551,7 @@ async def test_reader_of_failed_data_runs_again() -> None:
 
 async def test_cipher_error_stores_nothing(physical: InmemStore) -> None:
     class Sealed(Rot):
-        def encrypt(self, key: str, plaintext: bytes) -> bytes:
+        def encrypt_batch(self, writes: Batch) -> dict[str, bytes | None]:
             raise Unavailable("sealed")
 
     store = Store(physical, Sealed())
