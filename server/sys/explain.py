@@ -9,7 +9,7 @@ from ...framework import Field, Params, update
 from ...framework.errors import InvalidRequest, PermissionDenied, UnsupportedOperation, UnsupportedPath
 from ...framework.routes import Route
 from ...framework.wire import SECONDS
-from ..policy import without_sudo
+from ..policy import Decision, without_sudo
 from ..policy.grant import OPERATIONS
 from ..request import CoreRequest
 from ..tokens import TokenEntry
@@ -64,8 +64,17 @@ class ExplainRoutes(SystemRoutes):
             "allowed": decision.allowed,
             "rule": decision.path,
             "policies": {"root": ["root"]} if decision.root else acl.sources(decision.path),
-            "reason": decision.reason or ("the token is root" if decision.root else f"the rule grants {p.operation}"),
+            "reason": decision.reason or _grounds(decision, p.operation, sudo=bool(route and route.sudo)),
         }
+
+
+def _grounds(decision: Decision, operation: str, *, sudo: bool) -> str:
+    """Why a request is allowed."""
+    if decision.root:
+        return "the token is root"
+    factors = decision.control.of(sudo=sudo) if decision.control is not None else ()
+    names = ", ".join(factor.name for factor in factors)
+    return f"the rule grants {operation}" + (f", once it is approved of: {names}" if names else "")
 
 
 async def _token(req: CoreRequest, p: ExplainParams) -> TokenEntry:

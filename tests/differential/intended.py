@@ -380,6 +380,19 @@ INTENDED = (
         theirs="400|.*missing (approving groups|controlled capabilities).*",
     ),
     Intended(
+        "a method without what it needs is refused; OpenBao says nothing where there is no such method",
+        request=r"(\w+ )?(POST|PUT) identity/mfa/method/\w+/0{8}-.*",
+        aspect="status|body",
+        ours="400|.*(is empty|must be set).*",
+        theirs="204|",
+    ),
+    Intended(
+        "secrets are made and destroyed with POST or PUT; with other verbs it would be the id of a method",
+        request=r"(\w+ )?(GET|DELETE|HEAD|PATCH|LIST|SCAN) identity/mfa/method/totp/(admin-\w+|generate)",
+        aspect="status|body|type errors",
+        ours="204|404|405|empty list|",
+    ),
+    Intended(
         "Vault still has the older paths of leases",
         request=r"(GET|POST) sys/re(new|voke).*",
         aspect="status|error|body",

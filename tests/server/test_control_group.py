@@ -54,6 +54,12 @@ class People:
         made = await self.server.call("update", "identity/group", {"name": name, "member_entity_ids": ids, **more})
         return made.data["id"]
 
+    async def waiting(self):
+        """Ann's token, that of Bob, who is a manager, and the token and accessor of a request of hers that waits."""
+        asker, boss = await self.token("ann"), await self.token("bob")
+        await self.group("managers", "bob")
+        return asker, boss, *held(await self.server.call("read", "kv-v1/a", token=asker))
+
 
 @pytest.fixture
 async def people(server):
@@ -202,9 +208,7 @@ async def test_an_approval_ages(server, people):
 
 
 async def test_a_request_waits_as_long_as_its_policy_says(server, people):
-    asker, boss = await people.token("ann"), await people.token("bob")
-    await people.group("managers", "bob")
-    token, accessor = held(await server.call("read", "kv-v1/a", token=asker))
+    asker, boss, token, accessor = await people.waiting()
     looked_up = (await server.call("update", "sys/wrapping/lookup", {"token": token}, "")).data
     assert (looked_up["creation_path"], looked_up["creation_ttl"]) == ("kv-v1/a", 4 * 3600)
     server.clock.advance(4 * 3600)
@@ -217,9 +221,7 @@ async def test_a_request_waits_as_long_as_its_policy_says(server, people):
 
 
 async def test_an_approval_replaces_no_policy(server, people):
-    asker, boss = await people.token("ann"), await people.token("bob")
-    await people.group("managers", "bob")
-    token, accessor = held(await server.call("read", "kv-v1/a", token=asker))
+    _asker, boss, token, accessor = await people.waiting()
     await authorize(server, boss, accessor)
     await server.policy("p", RULES.replace('"read", "update", "list"]', '"update", "list"]').replace('"read", ', ""))
     with pytest.raises(PermissionDenied):
@@ -227,9 +229,7 @@ async def test_an_approval_replaces_no_policy(server, people):
 
 
 async def test_what_waits_for_others_now_waits_anew(server, people):
-    asker, boss = await people.token("ann"), await people.token("bob")
-    await people.group("managers", "bob")
-    token, accessor = held(await server.call("read", "kv-v1/a", token=asker))
+    _asker, boss, token, accessor = await people.waiting()
     await authorize(server, boss, accessor)
     await server.policy("p", RULES.replace("approvals = 1", "approvals = 2"))
     again, _ = held(await unwrap(server, token))
@@ -237,9 +237,7 @@ async def test_what_waits_for_others_now_waits_anew(server, people):
 
 
 async def test_the_request_ends_with_the_token_that_made_it(server, people):
-    asker, boss = await people.token("ann"), await people.token("bob")
-    await people.group("managers", "bob")
-    token, accessor = held(await server.call("read", "kv-v1/a", token=asker))
+    asker, boss, token, accessor = await people.waiting()
     await authorize(server, boss, accessor)
     await server.call("update", "auth/token/revoke", {"token": asker})
     with pytest.raises(PermissionDenied):
@@ -303,3 +301,11 @@ async def test_approvals_come_from_the_namespace_of_the_policy(server, people):
     assert approved.data["approved"]
     await unwrap(server, token)
     assert value(await server.call("read", "ns/kv-v1/a")) == {"x": "3"}
+
+
+async def test_explain_says_that_a_request_waits(server, people):
+    asker = await people.token("ann")
+    for operation, waits_for in (("read", ", once it is approved of: managers"), ("list", "")):
+        asked = {"token": asker, "path": "kv-v1/a", "operation": operation}
+        told = (await server.call("update", "sys/internal/acl/explain", asked)).data
+        assert (told["allowed"], told["reason"]) == (True, f"the rule grants {operation}{waits_for}")
