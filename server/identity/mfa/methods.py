@@ -17,6 +17,7 @@ from ..entities import listing
 from ..store import new_id
 from . import pingid
 from .records import DuoSettings, Method, OktaSettings, PingIdSettings, Settings, TotpSettings
+from .store import MfaStore
 
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?")
 _LARGEST_KEY, _LARGEST_CODE = 128, 2000  # bytes; pixels
@@ -261,9 +262,9 @@ async def _delete(req: CoreRequest, p: MethodId, kind: str) -> None:
     if method.kind != kind:
         raise InvalidRequest(f"failed to find the method ID under MFA type {kind}.")
     below = [node.namespace, *node.namespaces.below(node.namespace, deep=True)]
-    nodes = [await node.namespaces.node(each) for each in below if not each.tainted]
-    for each in nodes:
-        for enforcement in await each.identity.mfa.enforcements(req.root):
+    stores = [MfaStore(each.prefix) for each in below if not each.tainted]
+    for each in stores:
+        for enforcement in await each.enforcements(req.root):
             if method.id in enforcement.mfa_method_ids:
                 raise InvalidRequest(
                     f"methodID is still used by an enforcement configuration with ID: {enforcement.id}"
@@ -271,8 +272,8 @@ async def _delete(req: CoreRequest, p: MethodId, kind: str) -> None:
     store.delete_method(req.root, method.id)
 
     async def forget_secrets() -> None:
-        for each in nodes:
-            await each.clear(each.identity.mfa.secrets_of(method.id))
+        for each in stores:
+            await node.clear(each.secrets_of(method.id))
 
     req.after_commit.append(forget_secrets)
 

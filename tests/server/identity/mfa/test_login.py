@@ -8,6 +8,8 @@ import pytest
 from caveau.framework import Auth, Engine, NoParams, Request, Response, update
 from caveau.framework.errors import InvalidRequest, PermissionDenied, RateLimited
 from caveau.server.identity.mfa import login
+from caveau.tests.server.harness import SlowStore
+from caveau.tests.server.identity.mfa.conftest import Guarded
 
 
 async def test_without_an_enforcement_a_password_is_enough(server):
@@ -102,7 +104,8 @@ async def test_a_code_is_good_for_one_login(server):
     assert await server.log_in(f"phone:{server.code(app)}")
 
 
-async def test_of_many_logins_at_once_with_one_code_one_gets_a_token(server):
+async def test_of_many_logins_at_once_with_one_code_one_gets_a_token():
+    server = await Guarded(SlowStore()).prepare()
     app = await server.app()
     await server.enforce()
     code = server.code(app)
@@ -111,6 +114,7 @@ async def test_of_many_logins_at_once_with_one_code_one_gets_a_token(server):
     answers = await asyncio.gather(*tries, return_exceptions=True)
     assert sum(not isinstance(each, Exception) for each in answers) == 1
     assert all(isinstance(each, PermissionDenied | InvalidRequest) for each in answers if isinstance(each, Exception))
+    await server.seal()
 
 
 async def test_codes_of_the_next_and_the_last_period_are_accepted_and_no_others(server):
