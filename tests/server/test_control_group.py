@@ -129,6 +129,7 @@ async def test_what_approvers_see(server, people):
         "request_entity": {"id": people.ids["ann"], "name": "ann"}, "authorizations": [],
     }  # fmt: skip
     await authorize(server, boss, accessor)
+    await authorize(server, boss, accessor)
     shown = await server.call("update", "sys/control-group/request", {"accessor": accessor}, boss)
     assert shown.data["approved"]
     assert shown.data["authorizations"] == [{"entity_id": people.ids["bob"], "entity_name": "bob"}]

@@ -189,6 +189,7 @@ async def test_a_policy_that_was_written_anew_lives_on(server):
     for anew in ({}, {"ttl": "2h"}):
         await _put(server, "p", ttl="1h")
         await _put(server, "p", **anew)
+        assert len([key for key in await server.keys_stored() if ".policy." in key]) == len(anew)
         server.clock.advance(3600)
         await server.reap()
         assert (await _shown(server, "p"))["policy"] == READ
