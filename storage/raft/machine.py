@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from ...framework.errors import StoreError
 from ..table import CREATE, PAGES, ROWS, Table, connect, explain, insert
@@ -263,7 +264,11 @@ class SqliteMachine:
         return int(_POSITION.unpack(position)[0])
 
     def sink(self) -> FileSink:
-        return FileSink(self, self._new("receiving.part"))
+        return FileSink(self)
+
+    def receiving(self) -> Path:
+        """Where a state arrives; empty."""
+        return self._new("receiving.part")
 
     def install(self, part: Path, index: int, term: int, members: Configuration) -> None:
         """The state is that in ``part``, durably. Raises OSError if it is no state, or another."""
@@ -309,25 +314,28 @@ class FileSource:
 
 
 class FileSink:
-    """A ``Sink``."""
+    """A ``Sink``. Touches the disk only in its methods, off the event loop."""
 
-    def __init__(self, machine: SqliteMachine, part: Path) -> None:
+    def __init__(self, machine: SqliteMachine) -> None:
         self._machine = machine
-        self._part = part
-        self._file = part.open("wb")
+        self._file: BinaryIO | None = None
 
     def write(self, data: bytes) -> None:
+        if self._file is None:
+            self._file = self._machine.receiving().open("wb")
         self._file.write(data)
         self._file.flush()
         os.fdatasync(self._file.fileno())
 
     def install(self, index: int, term: int, members: Configuration) -> None:
-        self._file.close()
-        self._machine.install(self._part, index, term, members)
+        assert self._file is not None
+        part = Path(self._file.name)
+        self.close()
+        self._machine.install(part, index, term, members)
 
     def close(self) -> None:
-        self._file.close()
-        self._part.unlink(missing_ok=True)
+        if self._file is not None:
+            self._file.close()
 
 
 def _packed(members: Configuration) -> tuple[bytes, int]:

@@ -35,7 +35,7 @@ class Source(Protocol):
 
 
 class Sink(Protocol):
-    """Beside a state, one that arrives."""
+    """Beside a state, one that arrives. All of it is called off the event loop."""
 
     def write(self, data: bytes) -> None:
         """Append, and sync. Raises OSError."""
@@ -46,7 +46,7 @@ class Sink(Protocol):
         ...
 
     def close(self) -> None:
-        """Forget it."""
+        """Let go of it; what has arrived is of no use any more, or installed."""
         ...
 
 

@@ -185,4 +185,4 @@ class Transfers:
     def _forget(self) -> None:
         receiving, self._receiving = self._receiving, None
         if receiving is not None:
-            receiving.sink.close()
+            self._replica.work.append(receiving.sink.close)
