@@ -7,6 +7,7 @@ of a prefix in byte order: leaf names as they are, folders once, with a trailing
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 
@@ -75,4 +76,24 @@ class ReadsAhead(Protocol):
 
     async def read_ahead(self, keys: Sequence[str]) -> Mapping[str, bytes]:
         """The values of those keys that are there; raises StoreError."""
+        ...
+
+
+@runtime_checkable
+class Snapshots(Protocol):
+    """A physical store that can be copied while it works, and replaced as a whole."""
+
+    @property
+    def scratch(self) -> Path:
+        """A folder on its disk, which may be missing, for files that are worked on. Nobody else uses it."""
+        ...
+
+    async def snapshot(self, path: str) -> int:
+        """Write all that is committed into a new SQLite file at ``path``; the index of the last commit in it (0 where
+        commits are not numbered). Raises StoreError."""
+        ...
+
+    async def restore(self, path: str) -> int:
+        """Make all that is stored what such a file holds, in one commit; its index. The file was checked, and no commit
+        is under way. Raises StoreError: nothing has changed then."""
         ...

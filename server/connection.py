@@ -316,6 +316,12 @@ class Connection(RequestHandler):
             VERBS.get(request.method, request.method),
         )
 
+    def still_arriving(self) -> None:
+        """Some of a body that may be long has come: all limits of time begin anew."""
+        self._taken = self._loop.time()
+        if self._since:
+            self._since = self._taken
+
     def expire(self, now: float, limits: ListenerConfig) -> None:
         """Close the connection, or cancel its request, if it is over one of its limits."""
         if (

@@ -33,6 +33,7 @@ from .pipeline import Pipeline
 from .quotas import Quotas
 from .request import CoreRequest, Incoming, UnderWay
 from .seal import GenerateRoot, Hooks, Rekey, SealCore, initialize, maintain
+from .snapshots.whole import Whole
 from .sys import System
 from .sys.cors import CORS_KEY
 from .sys.host import VERSIONS_KEY, record_version
@@ -93,6 +94,7 @@ class Core:
         self.rekey = Rekey(self.seal, "barrier")
         self.rekey_recovery = Rekey(self.seal, "recovery")
         self.generate_root = GenerateRoot(self.seal)
+        self.whole = Whole(self)
         self.own_engines: dict[str, Callable[[Context], Engine]] = {
             "identity": IdentityEngine,
             "system": lambda context: System(context, self),

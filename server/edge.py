@@ -11,7 +11,7 @@ import os
 import posixpath
 import re
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import fields
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -77,6 +77,8 @@ _REDACTED = {
     "redact_version": frozenset({"version", "build_date"}),
 }
 _TELLING = frozenset({"sys/health", "sys/leader", "sys/seal-status"})
+_STREAMED = frozenset({"sys/storage/raft/snapshot", "sys/storage/raft/snapshot-force"})
+"""What takes a body that is no JSON, as long as it is and as long as it takes."""
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
@@ -195,7 +197,10 @@ class Edge:
             self._guard(path, headers)
         if not (self._opened and self._opens(op, path)):
             self._core.check_open(op, path)
-        if method in _WITH_BODY:
+        content = None
+        if path in _STREAMED and op == "update":
+            content = _arriving(request)
+        elif method in _WITH_BODY:
             data = await self._body(request, method)
         elif request.has_body():
             await self._read(request)  # means nothing, and is not to be taken for the next request
@@ -215,6 +220,7 @@ class Edge:
             None if wrap_ttl is None else _wrap_seconds(wrap_ttl),
             client_address(request, self._listener),
             client_certificate(request, self._listener),
+            content=content,
             peer=request.protocol.peername,
             namespace="" if (namespace := headers.get("X-Vault-Namespace")) is None else _namespace(namespace),
         )
@@ -276,6 +282,13 @@ class Edge:
                 raise RequestTooLarge("http: request body too large")
             chunks.append(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _arriving(request: HttpRequest) -> AsyncIterator[bytes]:
+    """The body as it comes. As long as some does, the request is not too long under way."""
+    async for chunk in request.content.iter_any():
+        request.protocol.still_arriving()
+        yield chunk
 
 
 def _too_long(seconds: float) -> Answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,7 +26,8 @@ class Incoming:
     ``path``: below ``/v1/``, decoded. ``namespace``: from its header; once the request has been taken up, the path
     ("" for root, else with a slash at its end) of the namespace in which ``path`` is. ``wrap_ttl``:
     seconds, None without the header. ``peer``: the other end of
-    the connection as its socket names it. ``audit``: what follows the request for the audit devices, if there are any.
+    the connection as its socket names it. ``content``: the body as it arrives, of a path that takes what is no JSON.
+    ``audit``: what follows the request for the audit devices, if there are any.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Incoming:
     span: RequestSpan | None = None  # where traces are made
     login: bool = False  # whether it turned out to be for a path of an auth method that needs no token
     namespace: str = ""
+    content: AsyncIterator[bytes] | None = None
     approved: tuple[Factor, ...] = ()  # the factors that approvals satisfy, of a request that has waited for them
 
 

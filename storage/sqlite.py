@@ -17,6 +17,7 @@ import os
 import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from time import perf_counter
 from typing import Self, cast
@@ -152,6 +153,53 @@ class SqliteStore:
         group.rows.update(batch)
         group.size += sum(map(len, filter(None, batch.values())))
         return group.done
+
+    @property
+    def scratch(self) -> Path:
+        return self._path.with_name(f"{self._path.name}.scratch")
+
+    async def snapshot(self, path: str) -> int:
+        """As ``Snapshots.snapshot``, by SQLite's backup API: commits go on meanwhile."""
+        self._opened()
+
+        def write() -> int:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            with closing(connect(self._path)) as source, closing(sqlite3.connect(path)) as target:
+                source.backup(target)
+            return 0
+
+        try:
+            return await asyncio.to_thread(write)
+        except (OSError, sqlite3.Error) as error:
+            raise explain(Path(path), error) from error
+
+    async def restore(self, path: str) -> int:
+        """As ``Snapshots.restore``."""
+        while self._writing is not None:
+            await asyncio.wait([self._writing])
+        self._opened()
+        self._writing = asyncio.create_task(self._replace(path))
+        await asyncio.shield(self._writing)
+        return 0
+
+    async def _replace(self, path: str) -> None:
+        writer = self._writer
+        assert writer is not None
+        try:
+            await writer.execute("ATTACH ? AS other", (path,))
+            try:
+                await writer.execute("BEGIN IMMEDIATE")
+                for statement in ("DELETE FROM kv", "INSERT INTO kv SELECT k, v FROM other.kv", "COMMIT"):
+                    await writer.execute(statement)
+            except BaseException:
+                await writer.rollback()
+                raise
+            finally:
+                await writer.execute("DETACH other")
+        except sqlite3.Error as error:
+            raise explain(self._path, error) from error
+        finally:
+            self._writing = asyncio.create_task(self._write_groups()) if self._queue else None
 
     async def _write_groups(self) -> None:
         """Write what is queued, a group at a time, until nothing is."""

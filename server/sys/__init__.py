@@ -26,6 +26,7 @@ from .quotas import QuotaRoutes
 from .raw import RawRoutes
 from .rekey import RekeyRoutes
 from .seal import SealRoutes
+from .snapshots import SnapshotRoutes
 from .tools import ToolRoutes
 from .ui_headers import UiHeaderRoutes
 from .wrapping import WrappingRoutes
@@ -56,6 +57,7 @@ class System(
     ProfileRoutes,
     RekeyRoutes,
     SealRoutes,
+    SnapshotRoutes,
     ToolRoutes,
     UiHeaderRoutes,
     WrappingRoutes,

@@ -288,6 +288,11 @@ class Driver:
     # What the rest of Caveau asks
 
     @property
+    def path(self) -> Path:
+        """The directory."""
+        return self._path
+
+    @property
     def table(self) -> Table:
         """The state, to be read; raises StoreError."""
         if self._machine.table is None:

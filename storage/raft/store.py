@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from pathlib import Path
 from typing import cast
 
 from ...framework.storage import Batch
@@ -32,3 +33,13 @@ class RaftStore:
     def commit(self, batch: Batch) -> Awaitable[None]:
         """As ``Physical.commit``. Fails with NotLeader, or OutcomeUnknown: then it may have been written."""
         return cast("Awaitable[None]", self.engine.propose(batch))  # nobody asks for the index that it gives
+
+    @property
+    def scratch(self) -> Path:
+        return self.engine.path / "scratch"
+
+    async def snapshot(self, path: str) -> int:
+        return await self.engine.snapshot(path)
+
+    async def restore(self, path: str) -> int:
+        return await self.engine.restore(path)

@@ -1,0 +1,118 @@
+"""Saving the whole store as a snapshot's file, and putting one in its place."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from ... import __version__
+from ...framework.clock import rfc3339
+from ...framework.errors import InvalidRequest, Sealed
+from ...framework.storage import Snapshots
+from ...storage.barrier import CorruptEntry
+from ...storage.snapshots import Archive, Scratch, State, pieces, unpack
+from ...storage.snapshots.archive import SUMS_KEY
+from ...storage.snapshots.scratch import check_room, create
+
+if TYPE_CHECKING:
+    from ..core import Core
+
+_CHECKED = 32 << 20  # bytes that arrive between two looks at how full the disk is
+
+
+class Whole:
+    """All that a server has stored."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._scratch: Scratch | None = None
+
+    @property
+    def store(self) -> Snapshots:
+        """Raises InvalidRequest for one that cannot be copied."""
+        store = self._core.physical
+        if not isinstance(store, Snapshots):
+            raise InvalidRequest(f'storage "{self._core.storage_type}" has no snapshots: "raft" and "sqlite" have')
+        return store
+
+    @property
+    def scratch(self) -> Scratch:
+        if self._scratch is None:
+            self._scratch = Scratch(self.store.scratch)
+        return self._scratch
+
+    async def save(self) -> tuple[dict[str, Any], AsyncIterator[bytes]]:
+        """What the snapshot says of itself, and its file piece by piece. The state is that of the moment of this call:
+        what is committed later is not in it. Raises StoreError, InvalidRequest and Sealed."""
+        core, store = self._core, self.store
+        core.unsealed()
+        barrier = core.seal.barrier
+        async with self.scratch.folder() as folder:
+            path = folder / "state.sqlite3"
+            index = await store.snapshot(str(path))
+            state = await asyncio.to_thread(path.open, "rb")  # its name goes; it itself when it is closed
+        meta = {
+            "time": rfc3339(core.clock.time()),
+            "index": index,
+            "storage": core.storage_type,
+            "caveau": __version__,
+            "cluster_id": core.cluster["cluster_id"],
+        }
+        return meta, _sent(state, meta, lambda sums: barrier.encrypt(SUMS_KEY, sums))
+
+    async def restore(self, content: AsyncIterator[bytes], *, force: bool) -> None:
+        """Make the whole store that of the snapshot which arrives as ``content``, after it was checked whole.
+
+        Without ``force`` it must have been written by a server with the same keys. The server is sealed for a moment,
+        and stays so if the keys that it was unsealed with do not open what was restored. Raises InvalidRequest,
+        RequestTooLarge and StoreError: then all is as before.
+        """
+        seal, store = self._core.seal, self.store
+        async with self.scratch.folder() as folder:
+            archive = await receive(content, folder / "snapshot")
+            unpacked = await asyncio.to_thread(unpack, archive, folder)
+            if not force:
+                self._check_keys(unpacked)
+            await (await asyncio.to_thread(State, unpacked.state)).close()
+            await seal.replace_store(lambda: store.restore(str(unpacked.state)))
+
+    def _check_keys(self, archive: Archive) -> None:
+        try:
+            right = self._core.seal.barrier.decrypt(SUMS_KEY, archive.sealed) == archive.sums
+        except CorruptEntry:
+            right = False
+        if not right:
+            raise InvalidRequest(
+                "could not verify hash file, possibly the snapshot is using a different set of unseal keys; "
+                "use the snapshot-force API to bypass this check"
+            )
+
+    async def check_open(self) -> None:
+        """Raise Sealed unless whoever asks may restore: with a token on an open server, and anyone where there is
+        nothing yet, as anyone may initialize it then."""
+        if self._core.sealed and await self._core.seal.barrier.initialized():
+            raise Sealed
+
+
+async def receive(content: AsyncIterator[bytes], path: Path) -> Path:
+    """Put what arrives into a new file; raises RequestTooLarge when the disk has no room for it."""
+    with os.fdopen(await asyncio.to_thread(create, path), "wb") as file:
+        unchecked = _CHECKED
+        async for chunk in content:
+            unchecked += len(chunk)
+            if unchecked >= _CHECKED:
+                await asyncio.to_thread(check_room, path.parent, unchecked)
+                unchecked = 0
+            await asyncio.to_thread(file.write, chunk)
+    return path
+
+
+async def _sent(state: IO[bytes], meta: dict[str, Any], seal: Callable[[bytes], bytes]) -> AsyncIterator[bytes]:
+    with closing(state):
+        parts = pieces(state, meta, seal)
+        while part := await asyncio.to_thread(next, parts, b""):
+            yield part
