@@ -1,4 +1,4 @@
-"""What is done around every answer when the configuration asks for it: the host's name on it, a line in the log."""
+"""What is done around every answer when the configuration asks for it: names on it, a line in the log."""
 
 from __future__ import annotations
 
@@ -24,20 +24,24 @@ _log = logging.getLogger(__name__)
 _LONGEST_PATH = 1024
 
 
-def handler(edge: Edge, listener: ListenerConfig, config: ServerConfig) -> Handler:
-    """What answers the requests of a listener: ``edge`` itself, if nothing is to be done around it."""
+def handler(edge: Edge, listener: ListenerConfig, config: ServerConfig, node: str = "") -> Handler:
+    """What answers the requests of a listener: ``edge`` itself, if nothing is to be done around it.
+
+    ``node``: this one's id, in a cluster."""
     chosen: Handler = edge.handle
     if config.log_requests_level != "off":
         chosen = _logging(edge, listener, LEVELS[config.log_requests_level])
     if config.enable_response_header_hostname:
-        chosen = _naming(chosen, socket.gethostname())
+        chosen = _naming(chosen, "X-Vault-Hostname", socket.gethostname())
+    if node and config.enable_response_header_raft_node_id:
+        chosen = _naming(chosen, "X-Vault-Raft-Node-Id", node)
     return chosen
 
 
-def _naming(inner: Handler, host: str) -> Handler:
+def _naming(inner: Handler, header: str, name: str) -> Handler:
     async def handle(request: HttpRequest) -> Answer:
         answer = await inner(request)
-        answer.headers["X-Vault-Hostname"] = host
+        answer.headers[header] = name
         return answer
 
     return handle

@@ -43,6 +43,7 @@ from .token_auth import TokenAuth
 from .whole import to_its_end
 
 if TYPE_CHECKING:
+    from .cluster import Cluster
     from .config import ServerConfig
     from .telemetry.tracing import Tracing
 
@@ -57,8 +58,18 @@ _FOLDED = 500  # requests between two times that what they took is put together
 class Core:
     """One server on one physical store, which the caller has opened and will close."""
 
-    def __init__(self, config: ServerConfig, physical: Physical, seal: Seal, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        physical: Physical,
+        seal: Seal,
+        *,
+        clock: Clock | None = None,
+        raft: Cluster | None = None,
+    ) -> None:
+        """``raft``: this node's cluster, where ``physical`` is its store."""
         self.config = config
+        self.raft = raft
         self.clock: Clock = clock or SystemClock()
         self.physical = physical
         self.storage_type = config.storage.type if config.storage else "inmem"
@@ -81,6 +92,7 @@ class Core:
             create_root_token=self._create_root_token,
             revoke_root_token=self._revoke_root_token,
             cluster=lambda: self.cluster,
+            on_initialize=None if raft is None else raft.bootstrap,
         )
         self.seal = SealCore(
             physical,
@@ -217,6 +229,8 @@ class Core:
 
     async def _open(self, barrier: Barrier) -> None:
         began = perf_counter()
+        if self.raft is not None:
+            await self.raft.unsealed(barrier)
         cache = 0 if self.config.disable_cache else self.config.cache_size * 128  # 16 MiB by default
         namespaces = Namespaces(self, barrier, Store(self.physical, barrier, cache, self.metrics))
         await namespaces.open()
@@ -249,6 +263,8 @@ class Core:
                 await self.seal.barrier.store_encryptions()
             self.metrics.observe("core.pre_seal", perf_counter() - began)
             _log.info("sealed")
+        if self.raft is not None:
+            await self.raft.sealing()
 
     async def _identify(self, txn: Transaction) -> dict[str, str]:
         raw = await txn.get(_CLUSTER_KEY)

@@ -35,6 +35,7 @@ from .telemetry.runtime import Collections
 if TYPE_CHECKING:
     from ..framework.storage import Physical
     from ..storage.seals import Seal
+    from .cluster import Cluster
     from .core import Core
     from .listeners import Listener
     from .telemetry.tracing import Tracing
@@ -169,6 +170,7 @@ class _Process:
         self.listeners = [Listener(each) for each in config.listeners]
         self.physical: Physical
         self.seal: Seal
+        self.raft: Cluster | None = None
         self.tracing: Tracing | None = None
         self.usage_period = usage.period(config.telemetry.usage_gauge_period)  # seconds
         self.tasks: set[asyncio.Task[None]] = set()
@@ -187,6 +189,18 @@ class _Process:
             listener.bind()
         if not self.config.api_addr and self.url.startswith("http"):
             self.config = replace(self.config, api_addr=self.url)
+        if self.config.storage and self.config.storage.type == "raft":
+            from ..framework.clock import SystemClock
+            from .cluster import Cluster, ClusterStore
+
+            assert isinstance(self.physical, ClusterStore)
+            self.raft = Cluster(self.physical, self.config, SystemClock())
+            self.raft.bind()
+
+    @property
+    def node(self) -> str:
+        """Its id in the cluster, if it is in one."""
+        return self.raft.node if self.raft else ""
 
     @property
     def url(self) -> str:
@@ -204,7 +218,7 @@ class _Process:
         physical, seal = self.physical, self.seal
         await physical.open()
         try:
-            core = Core(self.config, physical, seal)
+            core = Core(self.config, physical, seal, raft=self.raft)
             core.tracing = self.tracing
             core.under_way = lambda: [each for one in self.listeners for each in one.under_way(core.clock.time())]
             self.spawn(_turn(core))
@@ -229,6 +243,8 @@ class _Process:
         finally:
             await physical.close()
             await seal.close()
+            if self.raft is not None:
+                await self.raft.close()
 
     async def start(self, core: Core) -> None:
         from .access import handler
@@ -247,7 +263,7 @@ class _Process:
         elif core.storage_type == "inmem":
             _log.warning('storage "inmem" loses everything when the server ends; it is for development')
         for listener in self.listeners:
-            await listener.serve(handler(Edge(core, listener.config), listener.config, self.config))
+            await listener.serve(handler(Edge(core, listener.config), listener.config, self.config, self.node))
         asyncio.get_running_loop().call_later(_SETTLED_SECONDS, _settle_memory)
         _notify("READY=1")
         print("==> Caveau server started! Log data will stream in below:\n", flush=True)
@@ -317,7 +333,7 @@ class _Process:
             headers = _same_listener(listener, new).custom_response_headers
             if logged or headers != listener.config.custom_response_headers:
                 listener.config = replace(listener.config, custom_response_headers=headers)
-                listener.use(handler(Edge(core, listener.config), listener.config, self.config))
+                listener.use(handler(Edge(core, listener.config), listener.config, self.config, self.node))
         _log.info("reloaded")
         _notify("READY=1")
 
@@ -338,7 +354,9 @@ class _Process:
             "Storage": config.storage.type if config.storage else "",
             "Version": f"Caveau v{__version__}",
         }
-        if config.cluster_addr:
+        if self.raft is not None:
+            rows["Cluster Address"] = f"https://{self.raft.address}"
+        elif config.cluster_addr:
             rows["Cluster Address"] = config.cluster_addr
         for number, listener in enumerate(self.listeners, 1):
             rows[f"Listener {number}"] = _listener_row(listener)

@@ -13,13 +13,16 @@ Reasons = dict[str, tuple[str, str]]
 
 SERVER: Final[Reasons] = {
     "ha_storage": ("warn", "this node serves alone; nothing is stored there"),
-    "cluster_addr": ("debug", "this node serves alone"),
-    "disable_clustering": ("debug", "this node serves alone"),
     "disable_standby_reads": ("debug", "this node serves alone"),
-    "enable_response_header_raft_node_id": ("debug", "this node is not part of a Raft cluster"),
     "plugin_directory": ("debug", "plug-ins are Python packages, found by their entry points"),
     "unsafe_cross_namespace_identity": ("debug", "identities stay in their namespace"),
 }
+ALONE: Final[Reasons] = {
+    "cluster_addr": ("debug", "this node serves alone"),
+    "disable_clustering": ("debug", "this node serves alone"),
+    "enable_response_header_raft_node_id": ("debug", "this node is not part of a Raft cluster"),
+}
+"""Where the store is not Raft's."""
 LISTENER: Final[Reasons] = {
     "cluster_address": ("debug", "this node serves alone"),
 }
@@ -28,9 +31,11 @@ LISTENER: Final[Reasons] = {
 def without_effect(config: ServerConfig) -> Iterator[tuple[str, str]]:
     """Level and text of a log line for each directive that is set and has no effect, or not the whole of it."""
     where = ", ".join(config.sources) or "configuration"
-    yield from _set(config, ServerConfig(), SERVER, where)
+    alone = config.storage is None or config.storage.type != "raft"
+    yield from _set(config, ServerConfig(), SERVER | ALONE if alone else SERVER, where)
     for listener in config.listeners:
-        yield from _set(listener, ListenerConfig(), LISTENER, listener.origin)
+        if alone:
+            yield from _set(listener, ListenerConfig(), LISTENER, listener.origin)
         depth = listener.max_json_depth
         if depth < 0 or depth > MAX_DEPTH:
             yield (

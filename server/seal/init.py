@@ -64,6 +64,8 @@ async def initialize(
     async with core.lock:
         if await core.barrier.initialized():
             raise InvalidRequest("Vault is already initialized")
+        if core.hooks.on_initialize is not None:
+            await core.hooks.on_initialize()
         return await _initialize(core, config, keys, token_key)
 
 

@@ -59,6 +59,8 @@ class Hooks:
     """For a token that could not be handed over."""
     cluster: Callable[[], Mapping[str, str]]
     """``cluster_name`` and ``cluster_id``; asked only while open."""
+    on_initialize: Callable[[], Awaitable[None]] | None = None
+    """Make the store ready for its first entry."""
 
 
 class SealCore:

@@ -1,0 +1,44 @@
+"""``storage "raft"``: the store of a node that is a cluster, or part of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+from ...framework.errors import StoreError
+from ...storage.raft.driver import Driver
+from ...storage.raft.store import RaftStore
+from ...storage.raft.tls import ALPN, TlsTransport
+from .gate import Gate
+from .identity import Identity
+from .settings import Settings
+
+
+class ClusterStore(RaftStore):
+    """A ``Physical`` store. ``server.cluster.Cluster`` is what makes it reach other nodes."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises StoreError if the directory cannot be used."""
+        self.settings = settings
+        try:
+            self.node = settings.node()
+        except OSError as error:
+            raise StoreError(f"{settings.path}: {error.strerror}") from None
+        self.identity = Identity()
+        self.transport = TlsTransport(self.identity.client(ALPN), self.identity.server)
+        self.gate = Gate(self.transport)
+        super().__init__(Driver(self.node, settings.path, self.gate, multiplier=settings.performance_multiplier))
+
+    @classmethod
+    def from_config(cls, options: Mapping[str, str]) -> Self:
+        """Raises InvalidRequest naming the setting that is missing, wrong or unknown."""
+        return cls(Settings.of(options))
+
+    async def bootstrap(self, address: str) -> None:
+        """Make a new node a cluster of one, that others reach at ``address``. Nothing happens if it is a member."""
+        if not self.engine.status.configuration.servers:
+            await self.engine.close()
+            try:
+                await self.engine.bootstrap(address)
+            finally:
+                await self.engine.open()
