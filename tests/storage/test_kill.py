@@ -3,26 +3,53 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import random
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from caveau.framework.errors import StoreError
+from caveau.framework.storage import Physical
+from caveau.storage.raft.driver import Driver
+from caveau.storage.raft.store import RaftStore
 from caveau.storage.sqlite import SqliteStore
 
 ROUNDS = int(os.environ.get("CAVEAU_KILL_ROUNDS", "25"))
 WRITERS = 8
 KEYS = 4  # of a batch, each under another folder, so that they are on different pages
 
+
+async def opened(kind: str, path: Path) -> Physical:
+    if kind == "sqlite":
+        store: Physical = SqliteStore(path)
+    else:
+        engine = Driver("a", Path(path))
+        with suppress(StoreError):  # it is one already
+            await engine.bootstrap("127.0.0.1:8201")
+        store = RaftStore(engine)
+    await store.open()
+    return store
+
+
 CHILD = f"""
+from __future__ import annotations
 import asyncio, os, sys
+from contextlib import suppress
+from pathlib import Path
+from caveau.framework.errors import StoreError
+from caveau.framework.storage import Physical
+from caveau.storage.raft.driver import Driver
+from caveau.storage.raft.store import RaftStore
 from caveau.storage.sqlite import SqliteStore
 
-async def main(path, *starts):
-    store = SqliteStore(path)
-    await store.open()
+{inspect.getsource(opened)}
+
+async def main(kind, path, *starts):
+    store = await opened(kind, path)
     os.write(1, b"open\\n")
 
     async def writer(w):
@@ -43,9 +70,8 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-async def check(path: Path, acknowledged: dict[int, int]) -> None:
-    store = SqliteStore(path)
-    await store.open()
+async def check(kind: str, path: Path, acknowledged: dict[int, int]) -> None:
+    store = await opened(kind, path)
     try:
         for w in range(WRITERS):
             stored = [await store.get(f"{k}/w{w}") for k in range(KEYS)]
@@ -64,14 +90,15 @@ async def check(path: Path, acknowledged: dict[int, int]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(60 + 4 * ROUNDS)
-def test_killed_at_any_moment(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "raft"])
+def test_killed_at_any_moment(tmp_path: Path, kind: str) -> None:
     rng = random.Random()
     acknowledged = dict.fromkeys(range(WRITERS), -1)
     total = 0
     for _ in range(ROUNDS):
         starts = [str(number + 1) for number in acknowledged.values()]
         with subprocess.Popen(
-            [sys.executable, "-c", CHILD, tmp_path / "data", *starts], stdout=subprocess.PIPE
+            [sys.executable, "-c", CHILD, kind, tmp_path / "data", *starts], stdout=subprocess.PIPE
         ) as child:
             assert child.stdout is not None
             assert child.stdout.readline() == b"open\n"
@@ -85,5 +112,5 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
                     w, number = map(int, line.split())
                     acknowledged[w] = number
                     total += 1
-        asyncio.run(check(tmp_path / "data", acknowledged))
+        asyncio.run(check(kind, tmp_path / "data", acknowledged))
     print(f"{ROUNDS} kills, {total} batches acknowledged")
