@@ -33,6 +33,7 @@ from .pipeline import Pipeline
 from .quotas import Quotas
 from .request import CoreRequest, Incoming, UnderWay
 from .seal import GenerateRoot, Hooks, Rekey, SealCore, initialize, maintain
+from .snapshots.schedule import Schedules
 from .snapshots.whole import Whole
 from .sys import System
 from .sys.cors import CORS_KEY
@@ -107,6 +108,7 @@ class Core:
         self.rekey_recovery = Rekey(self.seal, "recovery")
         self.generate_root = GenerateRoot(self.seal)
         self.whole = Whole(self)
+        self.schedules = Schedules(self)
         self.own_engines: dict[str, Callable[[Context], Engine]] = {
             "identity": IdentityEngine,
             "system": lambda context: System(context, self),
@@ -243,6 +245,7 @@ class Core:
         self.quotas = await Quotas.load(node.store)
         self.quotas.on_end = namespaces.leases.unwatch
         await self.audit.open(node)
+        await self.schedules.open(node.store)
         self._maintenance = asyncio.create_task(self._maintain(), name="barrier maintenance")
         self.node, self.namespaces, self._pipeline = node, namespaces, namespaces.pipeline
         self.metrics.observe("core.post_unseal", perf_counter() - began)
@@ -251,6 +254,7 @@ class Core:
     async def _close(self) -> None:
         namespaces, self.node, self.namespaces, self._pipeline = self.namespaces, None, None, None
         self.cors, self.quotas, self.ui_headers = Cors(), Quotas(), {}
+        await self.schedules.close()
         if self._maintenance is not None:
             self._maintenance.cancel()
             await asyncio.gather(self._maintenance, return_exceptions=True)

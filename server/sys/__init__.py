@@ -26,6 +26,7 @@ from .quotas import QuotaRoutes
 from .raw import RawRoutes
 from .rekey import RekeyRoutes
 from .seal import SealRoutes
+from .snapshot_auto import SnapshotAutoRoutes
 from .snapshots import SnapshotRoutes
 from .tools import ToolRoutes
 from .ui_headers import UiHeaderRoutes
@@ -57,6 +58,7 @@ class System(
     ProfileRoutes,
     RekeyRoutes,
     SealRoutes,
+    SnapshotAutoRoutes,
     SnapshotRoutes,
     ToolRoutes,
     UiHeaderRoutes,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from secrets import token_hex
 
 from ...framework.errors import RequestTooLarge, StoreError
 
@@ -27,21 +27,22 @@ class Scratch:
     @asynccontextmanager
     async def folder(self) -> AsyncIterator[Path]:
         """A new one, for as long as the block lasts. Raises StoreError."""
+        folder = self._root / token_hex(8)
+        making = asyncio.ensure_future(asyncio.to_thread(self._make, folder))
         try:
-            folder = await asyncio.to_thread(self._make)
+            await asyncio.shield(making)
+            yield folder
         except OSError as error:
             raise StoreError(f"{self._root}: {error.strerror}") from error
-        try:
-            yield folder
         finally:
+            await asyncio.wait([making])  # it goes on when this is cancelled
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
-    def _make(self) -> Path:
+    def _make(self, folder: Path) -> None:
         if not self._cleared:
             shutil.rmtree(self._root, ignore_errors=True)
             self._cleared = True
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(dir=self._root))
+        folder.mkdir(mode=0o700, parents=True)
 
 
 def check_room(folder: Path, size: int) -> None:

@@ -57,7 +57,7 @@ class State:
         except sqlite3.Error as error:
             raise explain(self._path, error) from error
 
-    def digests(self) -> Iterator[tuple[str, bytes]]:
+    def entries(self) -> Iterator[tuple[str, bytes]]:
         """Every key, in order, and its entry: that is another whenever it was written again."""
         try:
             with closing(_opened(self._path)) as reader:
