@@ -115,6 +115,23 @@ class StoreError(CaveauError):
     """The physical store failed. Nothing of the batch was written."""
 
 
+class StoreInUse(StoreError):
+    """Another server has the store, which is for one at a time."""
+
+
+class StoreUnreachable(StoreError):
+    status = 503
+
+
+class OutcomeUnknown(StoreError):
+    """What was on its way to the store may have been written, or may not have been."""
+
+    status = 503
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"{cause}: whether this was stored is not known; read it again")
+
+
 class ReadOnlyStorage(CaveauError):
     """A handler that is not marked ``writes`` tried to write: a mistake in the engine."""
 

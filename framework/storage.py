@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from .errors import StoreError
+
 
 class ReadView(Protocol):
     """Reads under one prefix: a mount's own storage, or the whole store."""
@@ -96,4 +98,14 @@ class Snapshots(Protocol):
     async def restore(self, path: str) -> int:
         """Make all that is stored what such a file holds, in one commit; its index. The file was checked, and no commit
         is under way. Raises StoreError: nothing has changed then."""
+        ...
+
+
+@runtime_checkable
+class Led(Protocol):
+    """A physical store that several servers share and one at a time has: the others wait in ``open``."""
+
+    async def deposed(self) -> StoreError:
+        """Return when another server has it, or may have it, with the reason. Nothing can be read or written any
+        more, and what this server remembers of it may be out of date."""
         ...

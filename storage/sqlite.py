@@ -1,12 +1,11 @@
 """The embedded default: one SQLite file in WAL mode, durable on commit.
 
-Reads are direct calls on the event loop's thread (about 5 microseconds). Commits go through
-aiosqlite on its own thread, in groups: all batches that wait while one group is written go into the
-next one. A group is one statement in autocommit mode, because each C call the thread makes ends in
-a wait for the GIL. One 2.5 s run each, a prototype with 32 writers of 2 keys and 20 us of work per
-batch: executemany between BEGIN and COMMIT 5,900 batches/s, one multi-row statement 7,400. Synchronous
-= NORMAL with an fdatasync of the WAL per group was no faster (7,200), and a sync that fails could not
-be undone any more, which is what rules it out.
+Reads are direct calls on the event loop's thread (about 5 microseconds). Commits go through aiosqlite on its
+own thread, in groups. A group is one statement in autocommit mode, because each C call the thread makes ends
+in a wait for the GIL. One 2.5 s run each, a prototype with 32 writers of 2 keys and 20 us of work per batch:
+executemany between BEGIN and COMMIT 5,900 batches/s, one multi-row statement 7,400. Synchronous = NORMAL with an
+fdatasync of the WAL per group was no faster (7,200), and a sync that fails could not be undone any more, which is
+what rules it out.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections import deque
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -25,10 +23,11 @@ from typing import Self, cast
 import aiosqlite
 import orjson
 
-from ..framework.errors import InvalidRequest, StoreError
+from ..framework.errors import InvalidRequest, StoreError, StoreInUse
 from ..framework.metrics import Key, Timing
 from ..framework.storage import Batch
 from .checkpoint import Checkpoints
+from .groups import GROUP, Group, Groups, refused
 from .table import CREATE, PAGES, ROWS, Table, connect, explain, insert
 
 _APPLICATION = 0x43415645  # "CAVE", SQLite's application_id
@@ -39,25 +38,6 @@ _CREATE = (
     f"PRAGMA user_version = {_SCHEMA}",
 )
 _GET_SOME = "SELECT k, v FROM kv WHERE k IN (SELECT value FROM json_each(?))"
-_GROUP = 64 << 20  # bytes of values after which a group takes no more batches
-
-
-class _Durable(asyncio.Future[None]):
-    """Done when a group is. Many wait for it: that one of them is cancelled is no matter of the others."""
-
-    def cancel(self, msg: object = None) -> bool:
-        return False
-
-
-class _Group:
-    """Batches that are written together, in order."""
-
-    __slots__ = ("done", "rows", "size")
-
-    def __init__(self) -> None:
-        self.rows: dict[str, bytes | None] = {}
-        self.size = 0  # bytes of values, those included that a later batch replaced
-        self.done = _Durable(loop=asyncio.get_running_loop())
 
 
 class SqliteStore:
@@ -74,8 +54,7 @@ class SqliteStore:
         self._checkpoints: Checkpoints | None = None
         self._ahead: aiosqlite.Connection | None = None  # opened when first something is read ahead
         self._opening_ahead = asyncio.Lock()
-        self._queue: deque[_Group] = deque()
-        self._writing: asyncio.Task[None] | None = None
+        self._groups = Groups(self._write_group, lambda error: explain(self._path, error))
         self._commits, self._rows = Timing(Key("sqlite.commit")), Timing(Key("sqlite.commit_entries"), scale=1.0)
         self._moves = Timing(Key("sqlite.checkpoint"))
         self.timings = (self._commits, self._rows, self._moves)
@@ -106,8 +85,7 @@ class SqliteStore:
             raise explain(self._path, error) if isinstance(error, OSError | sqlite3.Error) else error from None
 
     async def close(self) -> None:
-        while self._writing is not None:
-            await asyncio.wait([self._writing])
+        await self._groups.drain()
         await self._release()
 
     async def get(self, key: str) -> bytes | None:
@@ -142,17 +120,8 @@ class SqliteStore:
 
     def commit(self, batch: Batch) -> Awaitable[None]:
         if self._table is None:
-            done = asyncio.get_running_loop().create_future()
-            done.set_exception(StoreError(f"{self._path}: the store is not open"))
-            return done
-        if not self._queue or self._queue[-1].size >= _GROUP:
-            self._queue.append(_Group())
-            if self._writing is None:
-                self._writing = asyncio.create_task(self._write_groups())
-        group = self._queue[-1]
-        group.rows.update(batch)
-        group.size += sum(map(len, filter(None, batch.values())))
-        return group.done
+            return refused(StoreError(f"{self._path}: the store is not open"))
+        return self._groups.commit(batch)
 
     @property
     def scratch(self) -> Path:
@@ -175,11 +144,8 @@ class SqliteStore:
 
     async def restore(self, path: str) -> int:
         """As ``Snapshots.restore``."""
-        while self._writing is not None:
-            await asyncio.wait([self._writing])
         self._opened()
-        self._writing = asyncio.create_task(self._replace(path))
-        await asyncio.shield(self._writing)
+        await self._groups.alone(lambda: self._replace(path))
         return 0
 
     async def _replace(self, path: str) -> None:
@@ -198,32 +164,15 @@ class SqliteStore:
                 await writer.execute("DETACH other")
         except sqlite3.Error as error:
             raise explain(self._path, error) from error
-        finally:
-            self._writing = asyncio.create_task(self._write_groups()) if self._queue else None
 
-    async def _write_groups(self) -> None:
-        """Write what is queued, a group at a time, until nothing is."""
-        group: _Group | None = None
-        try:
-            while self._queue:
-                group = self._queue.popleft()
-                began = perf_counter()
-                await self._write(list(group.rows.items()))
-                group.done.set_result(None)
-                self._commits.observe(perf_counter() - began)
-                self._rows.observe(len(group.rows))
-                assert self._checkpoints is not None
-                await self._checkpoints.after_commit(len(group.rows), group.size)
-        except BaseException as error:
-            # Those behind it may build on what was not written: they fail too.
-            for failed in (group, *self._queue):
-                if failed is not None and not failed.done.done():
-                    failed.done.set_exception(explain(self._path, error))
-            self._queue.clear()
-            if not isinstance(error, Exception):
-                raise
-        finally:
-            self._writing = None
+    async def _write_group(self, group: Group) -> None:
+        began = perf_counter()
+        await self._write(list(group.rows.items()))
+        group.done.set_result(None)
+        self._commits.observe(perf_counter() - began)
+        self._rows.observe(len(group.rows))
+        assert self._checkpoints is not None
+        await self._checkpoints.after_commit(len(group.rows), group.size)
 
     async def _write(self, rows: Sequence[tuple[str, bytes | None]]) -> None:
         writer = self._writer
@@ -251,7 +200,7 @@ class SqliteStore:
         except OSError as error:
             os.close(lock)
             if isinstance(error, BlockingIOError):
-                raise StoreError(f"{self._path} is in use by another process: stop that one first") from None
+                raise StoreInUse(f"{self._path} is in use by another process: stop that one first") from None
             raise
         self._lock = lock
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -272,7 +221,7 @@ class SqliteStore:
             "PRAGMA synchronous = FULL",  # syncs the WAL in each commit
             "PRAGMA fullfsync = ON",
             "PRAGMA checkpoint_fullfsync = ON",
-            f"PRAGMA journal_size_limit = {_GROUP}",
+            f"PRAGMA journal_size_limit = {GROUP}",
             PAGES,
             "BEGIN IMMEDIATE",
             *(() if application else _CREATE),

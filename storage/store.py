@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from time import perf_counter
 from typing import Any, Protocol, TypeVar, TypeVarTuple
 
-from ..framework.errors import Conflict, ReadOnlyStorage, Sealed, StoreError, Unavailable
+from ..framework.errors import Conflict, InvalidRequest, ReadOnlyStorage, Sealed, StoreError, Unavailable
 from ..framework.metrics import Metrics
 from ..framework.storage import Batch, Physical, ReadsAhead, View
 from .cache import MISSING, Cache, Cell
@@ -74,6 +74,7 @@ class Store:
         self._puts, self._deletes = metrics.timing("barrier.put"), metrics.timing("barrier.delete")
         self._physical = physical
         self._cipher = cipher
+        self._key_limit: int = getattr(physical, "key_limit", 0)
         self.cache = Cache(cache_bytes)
         self._pending: dict[str, Pending] = {}
         self._flights: deque[Flight] = deque()
@@ -272,6 +273,8 @@ class Store:
                 raise Sealed
             if not self._valid(txn):
                 raise Conflict("another request changed what this one has read")
+            if self._key_limit:
+                self._measure(txn._writes)
             flight = self._launch(txn)
         finally:
             self.end(txn)
@@ -302,6 +305,11 @@ class Store:
             self._spoil(key)
         for scan in self._scans:
             scan.stale = scan.stale or keys is None or any(key.startswith(scan.prefix) for key in stale)
+
+    def _measure(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            if len(key) * 4 > self._key_limit and len(key.encode()) > self._key_limit:
+                raise InvalidRequest(f"the path is too long: the store takes {self._key_limit} bytes with what it adds")
 
     def _launch(self, txn: Transaction) -> Flight:
         writes = txn._writes
@@ -465,6 +473,8 @@ class PrefixView:
 
 def _failure(error: BaseException) -> StoreError:
     """Of a flight, for one of those who wait for it."""
+    if isinstance(error, StoreError):
+        return error.with_traceback(None)
     failure = StoreError(str(error))
     failure.__cause__ = error
     return failure

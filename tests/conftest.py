@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from caveau.tests.postgresql import Cluster, cluster
 
 
 @pytest.hookimpl(wrapper=True)
@@ -36,4 +38,17 @@ def _loop_never_blocks(request: pytest.FixtureRequest) -> Iterator[BlockBuster |
         ):
             if name in bb.functions:
                 bb.functions[name].deactivate()
+        for function in bb.functions.values():  # the files that libpq would read, when a connection is made
+            function.can_block_in("asyncpg/connect_utils.py", {"_parse_connect_arguments"})
         yield bb
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Cluster]:
+    """A PostgreSQL server."""
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(cluster())
+        except FileNotFoundError as error:
+            pytest.skip(str(error))
+        yield server

@@ -148,7 +148,10 @@ _VARIABLES = {
     "LOG_REQUESTS_LEVEL": "log_requests_level",
     "UI": "ui",
 }
-_STORE_VARIABLES = {"raft": {"RAFT_NODE_ID": "node_id", "RAFT_PATH": "path"}}
+_STORE_VARIABLES = {
+    "postgresql": {"PG_CONNECTION_URL": "connection_url"},
+    "raft": {"RAFT_NODE_ID": "node_id", "RAFT_PATH": "path"},
+}
 
 
 def _environment_flag(name: str, environ: Mapping[str, str]) -> bool:

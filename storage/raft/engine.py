@@ -111,15 +111,6 @@ class NotLeader(StoreError):
         self.leader = leader
 
 
-class OutcomeUnknown(StoreError):
-    """Leadership was lost before an answer: what was proposed may still become part of the log, or not."""
-
-    status = 503
-
-    def __init__(self) -> None:
-        super().__init__("leadership was lost meanwhile: whether this was stored is not known; read it again")
-
-
 class MembershipRefused(InvalidRequest):
     """The change is wrong, or the one before it is not finished; nothing was changed."""
 

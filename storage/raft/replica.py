@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ...framework.errors import OutcomeUnknown
 from . import commands
 from .core import Core
 from .engine import (
@@ -26,7 +27,6 @@ from .engine import (
     Listener,
     MembershipRefused,
     NotLeader,
-    OutcomeUnknown,
     Server,
 )
 from .guard import HANDLED, Guard
@@ -316,7 +316,7 @@ class Replica:
                 self.traces.append((at, proposal, now, trips))
                 proposal.done(at, None)
             else:
-                proposal.done(0, OutcomeUnknown())
+                proposal.done(0, OutcomeUnknown("leadership was lost meanwhile"))
 
     def _look(self) -> None:
         """See what is not as it was."""
@@ -347,7 +347,7 @@ class Replica:
         pending, self._pending = self._pending, {}
         self._written.clear()
         for proposal in pending.values():
-            proposal.done(0, OutcomeUnknown())
+            proposal.done(0, OutcomeUnknown("leadership was lost meanwhile"))
         self.reads.fail()
         self.transfers.stop()
         self.handover.lost()
