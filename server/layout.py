@@ -10,7 +10,7 @@ namespaces/<id>/auth/<uuid>/...         what an auth method stores
 namespaces/<id>/identity/...            entities, groups and what leads to them: server/identity/store.py
 namespaces/<id>/sys/policy/<name>       ACL policies
 namespaces/<id>/sys/password/<name>     password policies
-namespaces/<id>/sys/token/...           tokens: id/, parent/, role/, visited/
+namespaces/<id>/sys/token/...           tokens: id/, parent/, role/, visited/; root's: ending/
 namespaces/<id>/sys/cubbyhole/<token>/  what tokens keep for themselves
 namespaces/<id>/sys/expire/<time>...    what ends when
 namespaces/<id>/sys/lease/...           leases: id/, token/, irrevocable/

@@ -29,6 +29,7 @@ from .layout import prefix_of
 from .lease import ATTEMPTS, ERROR_LENGTH, EXTERNAL_SECONDS, LeaseEntry, described, lifetime, reason, retry_delay
 from .lease_index import PAGE, escape, unescape
 from .mounts import Mount
+from .slices import Slices
 from .tokens import TokenEntry, random_id
 from .ttl import Lifetime
 
@@ -224,6 +225,8 @@ class Leases:
                 await self._revoke_outside(id_, force)
             else:
                 await self._store.run(partial(self._take_back, id_=id_, force=force))
+                if isinstance(found, TokenEntry):
+                    await self._node.tokens.trees.ended(found.key)
         finally:
             del self._ending[id_]
             ended.set_result(None)
@@ -451,7 +454,11 @@ class Leases:
 
 async def end_with_tokens(view: View, tokens: Sequence[TokenEntry], now: float) -> bool:
     """Make the leases of tokens due, in the transaction that ends them; whether there are any."""
-    owners = [token.key for token in tokens if await view.list(_of(token.key), limit=1)]
+    owners, slices = list[str](), Slices()
+    for token in tokens:
+        if await view.list(_of(token.key), limit=1):
+            owners.append(token.key)
+        await slices.next()
     for key in owners:
         expiry.add(view, prefix_of(key), now, _OF_TOKEN, key)
     return bool(owners)

@@ -25,6 +25,7 @@ from .lease_index import LeaseIndexes
 from .leases import end_with_tokens
 from .node import Node, OnCommit, leaves
 from .pipeline import Pipeline
+from .slices import Slices
 from .tokens import TokenEntry, TokenStore, random_id
 from .wrapping import ABOUT_ONE, CONTROL_POLICY, WRAPPING_POLICY
 
@@ -85,6 +86,7 @@ class Namespaces:
         self._locked = 0
         self._looked_at = ""
         self._reaper: asyncio.Task[None] | None = None
+        self._revoker: asyncio.Task[None] | None = None
         self._deletions: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
@@ -99,16 +101,20 @@ class Namespaces:
         self.root = Node(self.core, self, ROOT)
         await self.root.open()
         self.pipeline = Pipeline(self.root)
+        await self.tokens.trees.open(self.store)
         self._reaper = asyncio.create_task(self._reap_forever(), name="expiry")
+        self._revoker = asyncio.create_task(self.tokens.trees.work(self.store), name="end token trees")
         for namespace in [each for each in self._by_path.values() if each.tainted]:
             self._begin_deletion(namespace)
 
     async def close(self) -> None:
         """Stop background work and let the engines go; requests in flight can commit nothing any more."""
-        tasks = [task for task in (self._reaper, *self._deletions, *self._opening.values()) if task is not None]
+        running = (self._reaper, self._revoker, *self._deletions, *self._opening.values())
+        tasks = [task for task in running if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self.tokens.trees.close()
         for node in reversed(self.nodes()):
             await node.close()
         self.store.close()
@@ -392,9 +398,12 @@ class Namespaces:
                 visited = visits(token.key)
                 ids = await view.list(visited)
                 folders += [visited, *(f"{cubbyholes(self.live[id_])}{token.key}/" for id_ in ids if id_ in self.live)]
-        for keys in [await leaves(view, folder, 0) for folder in folders]:
-            for key in keys:
-                view.delete(key)
+        keys, slices = list[str](), Slices()
+        for folder in folders:
+            keys += await leaves(view, folder, 0)
+            await slices.next()
+        for key in keys:
+            view.delete(key)
 
 
 def _begins(path: str, places: tuple[str, ...]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import field
+from functools import partial
 from time import perf_counter
 from typing import Annotated, Any
 
@@ -322,13 +323,13 @@ class TokenAuth(TokenRoles):
             raise InvalidRequest("missing token ID")
         _refuse_batch(p.token)
         if (entry := await _held(req, p.token, live=False)) is not None:
-            await req.node.tokens.revoke(req.root, entry.key)
+            await _revoke(req, entry)
 
     @update("revoke-self")
     async def revoke_self(self, req: CoreRequest, p: NoParams) -> None:
         """Revoke the token that asks, and all its children."""
         _refuse_batch(req.incoming.token)
-        await req.node.tokens.revoke(req.root, req.caller.key)
+        await _revoke(req, req.caller)
 
     @update("revoke-accessor")
     async def revoke_accessor(self, req: CoreRequest, p: AccessorParams) -> Response | None:
@@ -338,7 +339,7 @@ class TokenAuth(TokenRoles):
         entry = await req.node.tokens.by_accessor(req.root, p.accessor)
         if entry is None or not req.node.holds(entry):
             return Response(warnings=["No token found with this accessor"])
-        await req.node.tokens.revoke(req.root, entry.key)
+        await _revoke(req, entry)
         return None
 
     @update("revoke-orphan")
@@ -350,7 +351,7 @@ class TokenAuth(TokenRoles):
             raise InvalidRequest("root or sudo privileges required to revoke and orphan")
         _refuse_batch(p.token)
         entry = await _held(req, p.token, live=False)
-        if entry is None or not await req.node.tokens.revoke(req.root, entry.key, spare_children=True):
+        if entry is None or not await _revoke(req, entry, spare_children=True):
             raise InvalidRequest("token to revoke not found")
 
     @update("tidy", writes=False)
@@ -372,6 +373,13 @@ async def _held(req: CoreRequest, text: str, *, live: bool = True) -> TokenEntry
     tokens = req.node.tokens
     entry = await (tokens.lookup(req.root, text) if live else tokens.by_key(req.root, tokens.hash(text)))
     return entry if entry is not None and req.node.holds(entry) else None
+
+
+async def _revoke(req: CoreRequest, entry: TokenEntry, *, spare_children: bool = False) -> bool:
+    """Revoke a token; the answer waits for those of its many children that do not end in the request's transaction."""
+    tokens = req.node.tokens
+    req.after_commit.append(partial(tokens.trees.ended, entry.key))
+    return await tokens.revoke(req.root, entry.key, spare_children=spare_children)
 
 
 def _seconds(p: CreateParams, name: str) -> int:

@@ -33,6 +33,7 @@ from . import expiry
 from .accessors import KEY_SIZE, LETTERS, Accessors
 from .layout import ROOT, Namespace, prefix_of
 from .lease_index import LeaseIndexes
+from .token_trees import TokenTrees
 
 SERVICE_PREFIX, BATCH_PREFIX = "hvs.", "hvb."
 ROOT_POLICY = "root"
@@ -42,7 +43,7 @@ EXPIRY_KIND = "token"
 _BASE_62 = bytes(ord(LETTERS[byte % 62]) for byte in range(256))
 _BIASED = bytes(range(248, 256))  # of 256 bytes, 62 letters get four each, and these are left over
 _ID_LENGTH = 24
-_BREATH = 200  # tokens walked between letting other requests run
+_FEW = 8  # descendants that end with a token whose time is over, which is one of several in a transaction
 _BATCH_KEY = "sys/token/batch"  # associated data of batch tokens
 _SHORTEST = len(SERVICE_PREFIX)  # before the dot of a namespace's id
 
@@ -148,9 +149,10 @@ class TokenStore:
         self._clock = clock
         self._namespaces = namespaces
         self._leases = leases
-        self._creations, self._revocations = metrics.timing("token.create"), metrics.timing("token.revoke-tree")
+        self._creations, self.revocations = metrics.timing("token.create"), metrics.timing("token.revoke-tree")
         self._decoded = Memo(TokenEntry.load)
         self.on_revoke: list[Cleanup] = []
+        self.trees = TokenTrees(self)
 
     def hash(self, text: str) -> str:
         """The key of a token: keyed BLAKE2b (RFC 7693), 128 bits, hex; and ``.<id>`` of its namespace."""
@@ -171,12 +173,13 @@ class TokenStore:
         return self._at("id", key)
 
     async def lookup(self, view: ReadView, text: str) -> TokenEntry | None:
-        """The live token of this text; None when there is none, or its time or its uses are over."""
+        """The live token of this text; None when there is none, its time or its uses are over, or its end has begun."""
         if text.startswith(BATCH_PREFIX):
             return await self._open_batch(view, text)
         key = self.hash(text)
         raw = await view.get(self._at("id", key) if self._namespaces else self._root_id + key)
-        return None if raw is None else self._live(self._decoded(key, raw))
+        entry = None if raw is None else self._live(self._decoded(key, raw))
+        return await self.trees.outside(view, entry) if self.trees.frontier else entry
 
     async def by_key(self, view: ReadView, key: str) -> TokenEntry | None:
         """The token of this hash, expired or not."""
@@ -189,7 +192,8 @@ class TokenStore:
         _, dot, namespace = key.partition(".")
         if not key or (dot and namespace not in self._namespaces):
             return None
-        return self._live(await self.by_key(view, key))
+        entry = self._live(await self.by_key(view, key))
+        return await self.trees.outside(view, entry) if self.trees.frontier else entry
 
     def _live(self, entry: TokenEntry | None) -> TokenEntry | None:
         if entry is None or entry.num_uses < 0 or (entry.expire_time and entry.expire_time <= self._clock.time()):
@@ -220,7 +224,7 @@ class TokenStore:
         entry = TokenEntry(self._accessors.of(key), *entry[1:-1], key)
         view.put(place, entry.dump(), new=True)
         if entry.parent:
-            view.put(f"{self._at('parent', entry.parent)}/{key}", b"", new=True)
+            view.put(self.children(entry.parent) + key, b"", new=True)
         if entry.expire_time:
             expiry.add(view, prefix, entry.expire_time, EXPIRY_KIND, key)
         if id_ := lease_id(entry):
@@ -228,7 +232,8 @@ class TokenStore:
         self._creations.observe(perf_counter() - began)
         return entry, text
 
-    def _put(self, view: View, entry: TokenEntry) -> None:
+    def put(self, view: View, entry: TokenEntry) -> None:
+        """Store a token that is there already, changed."""
         view.put(self._at("id", entry.key), entry.dump())
 
     def extend(self, view: View, entry: TokenEntry, ttl: int, now: float) -> TokenEntry:
@@ -237,7 +242,7 @@ class TokenStore:
         expiry.remove(view, prefix, entry.expire_time, EXPIRY_KIND, entry.key)
         renewed = entry._replace(expire_time=now + ttl, last_renewal=now)
         expiry.add(view, prefix, renewed.expire_time, EXPIRY_KIND, entry.key)
-        self._put(view, renewed)
+        self.put(view, renewed)
         return renewed
 
     async def use(self, view: View, key: str) -> TokenEntry | None:
@@ -248,7 +253,7 @@ class TokenStore:
         if entry.num_uses > 0:
             left = entry.num_uses - 1
             entry = entry._replace(num_uses=left or -1)
-            self._put(view, entry)
+            self.put(view, entry)
         return entry
 
     async def end_spent(self, view: View, key: str) -> None:
@@ -260,38 +265,20 @@ class TokenStore:
     async def revoke(self, view: View, key: str, *, spare_children: bool = False) -> bool:
         """Delete a token and everything that hangs on it; False when there is none.
 
-        Its children die with it, or become orphans with ``spare_children``.
+        Its children die with it, or become orphans with ``spare_children``; many of them only after the commit, which
+        ``trees`` tells of.
         """
-        began = perf_counter()
-        first = await self.by_key(view, key)
-        if first is None:
-            return False
-        # All is read before anything is written: a list in a transaction takes longer the more that has written.
-        doomed, spared, pointers = [first], list[TokenEntry](), list[str]()
-        for number, entry in enumerate(doomed):  # grows while it is walked: a tree may be deeper than Python's stack
-            if number % _BREATH == _BREATH - 1:
-                await asyncio.sleep(0)  # others want to be served too
-            folder = f"{self._at('parent', entry.key)}/"
-            for child in await view.list(folder):
-                pointers.append(folder + child)
-                below = await self.by_key(view, child)
-                if below is not None:
-                    (spared if spare_children else doomed).append(below)
-        for cleanup in self.on_revoke:
-            await cleanup(view, doomed)
-        for pointer in pointers:
-            view.delete(pointer)
-        for entry in spared:
-            self._put(view, entry._replace(parent=""))
-        for entry in doomed:
-            self._remove(view, entry)
-        self._revocations.observe(perf_counter() - began)
-        return True
+        return await self.trees.revoke(view, key, spare_children=spare_children)
 
-    def _remove(self, view: View, entry: TokenEntry) -> None:
+    def children(self, key: str) -> str:
+        """Where it is noted which tokens are children of one."""
+        return f"{self._at('parent', key)}/"
+
+    def remove(self, view: View, entry: TokenEntry) -> None:
+        """Delete what is stored of one token; its children and what its text opens are left."""
         view.delete(self._at("id", entry.key))
         if entry.parent:
-            view.delete(f"{self._at('parent', entry.parent)}/{entry.key}")
+            view.delete(self.children(entry.parent) + entry.key)
         if entry.expire_time:
             expiry.remove(view, prefix_of(entry.key), entry.expire_time, EXPIRY_KIND, entry.key)
         if id_ := lease_id(entry):
@@ -301,7 +288,7 @@ class TokenStore:
         """End a token whose time has come; one that was renewed meanwhile lives on."""
         entry = await self.by_key(view, key)
         if entry is not None and entry.expire_time and expiry.is_over(entry.expire_time, self._clock.time()):
-            await self.revoke(view, key)
+            await self.trees.revoke(view, key, spare_children=False, most=_FEW)
 
     async def tidy(self, store: Store, namespace: Namespace) -> int:
         """Remove a namespace's pointers to tokens that are gone, each in a transaction of its own; how many."""
@@ -339,7 +326,7 @@ class TokenStore:
             return None
         if entry.parent and self._live(await self.by_key(view, entry.parent)) is None:
             return None
-        return self._live(entry)
+        return self._live(await self.trees.outside(view, entry) if self.trees.frontier else entry)
 
 
 def _place(prefix: str, kind: str) -> str:

@@ -172,30 +172,41 @@ def keep_on(work: Callable[[Client], None], client: Client, failures: list[BaseE
             failures.append(error)
 
 
+def start(folder: Path, number: int) -> Run:
+    """The server of a folder, for the ``number``th time."""
+    (folder / "server.hcl").write_text(
+        f'storage "sqlite" {{ path = "{folder}/caveau.db" }}\n'
+        'listener "tcp" {\n address = "127.0.0.1:0"\n tls_disable = true\n}\n'
+    )
+    home = folder / f"run{number}"
+    home.mkdir()
+    return Run(home, folder / "bytecode", f"-config={folder}/server.hcl").started()
+
+
+def unseal(client: Client, key: str, root: str) -> tuple[str, str]:
+    """Unseal a server, which is initialised first if ``key`` is empty: its key and root token."""
+    if not key:
+        made = client.ask("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})[1]
+        key, root = made["keys"][0], made["root_token"]
+    client.token = root
+    status, answer = client.ask("PUT", "sys/unseal", {"key": key})
+    assert (status, answer["sealed"]) == (200, False)
+    return key, root
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(60 + 15 * ROUNDS)
 def test_killed_under_load(tmp_path: Path) -> None:
     rng = random.Random()
-    (tmp_path / "server.hcl").write_text(
-        f'storage "sqlite" {{ path = "{tmp_path}/caveau.db" }}\n'
-        'listener "tcp" {\n address = "127.0.0.1:0"\n tls_disable = true\n}\n'
-    )
     key, root = "", ""
     tokens, writers = Tokens(), [Writer(number) for number in range(WRITERS)]
     mounts = [Mounts(number) for number in range(MOUNTS)]
     loads = [tokens, *writers, *mounts]
     for number in range(ROUNDS + 1):
-        home = tmp_path / f"run{number}"
-        home.mkdir()
-        run = Run(home, tmp_path / "bytecode", f"-config={tmp_path}/server.hcl").started()
+        run = start(tmp_path, number)
         client = Client(port_of(run), root)
         try:
-            if not key:
-                made = client.ask("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})[1]
-                key, root = made["keys"][0], made["root_token"]
-                client.token = root
-            status, answer = client.ask("PUT", "sys/unseal", {"key": key})
-            assert (status, answer["sealed"]) == (200, False)
+            key, root = unseal(client, key, root)
             if not number:
                 assert client.ask("POST", "sys/mounts/kv", {"type": "kv", "options": {"version": "2"}})[0] == 204
             for load in loads:
@@ -223,3 +234,34 @@ def test_killed_under_load(tmp_path: Path) -> None:
         f"{ROUNDS} kills; {sum(each.version for each in writers)} versions, {tokens.made} tokens and "
         f"{sum(each.steps for each in mounts)} steps of mounts acknowledged"
     )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_killed_while_the_children_of_a_token_end(tmp_path: Path) -> None:
+    run = start(tmp_path, 0)
+    client, asking = Client(port_of(run)), Client(port_of(run))
+    try:
+        key, root = unseal(client, "", "")
+        asking.token = root
+        parent = client.ask("POST", "auth/token/create", {})[1]["auth"]["client_token"]
+        children = [client.ask("POST", "auth/token/create", {}, parent)[1]["auth"]["client_token"] for _ in range(3000)]
+        thread = threading.Thread(
+            target=keep_on, args=(lambda each: each.ask("POST", "auth/token/revoke", {"token": parent}), asking, [])
+        )
+        thread.start()
+        while client.ask("GET", "auth/token/lookup-self", token=parent)[0] == 200:
+            pass
+        run.process.kill()
+        thread.join()
+        run.process.wait()
+        client.connection.close()
+        run = start(tmp_path, 1)
+        client = Client(port_of(run))
+        unseal(client, key, root)
+        assert {client.ask("GET", "auth/token/lookup-self", token=child)[0] for child in reversed(children)} == {403}
+        run.wait_for(lambda: len(client.ask("LIST", "auth/token/accessors")[1]["data"]["keys"]) == 1)
+    finally:
+        client.connection.close()
+        run.process.kill()
+        run.process.wait()

@@ -61,35 +61,6 @@ async def test_revoking_a_token_leaves_nothing_of_it(server):
     assert set(await server.plain()) == before
 
 
-async def test_a_chain_of_5000_dies_with_its_first(server):
-    tokens = server.node.tokens
-    made, _ = await server.node.store.run(lambda txn: tokens.create(txn, entry(server)))
-    first = made.key
-
-    async def chain(txn):
-        parent = first
-        for _ in range(5000):
-            made, text = await tokens.create(txn, entry(server, parent=parent))
-            parent = made.key
-        return text
-
-    last = await server.node.store.run(chain)
-    assert await server.alive(last)
-    before = len(await server.keys_stored("namespaces/root/sys/token/"))
-    await server.node.store.run(lambda txn: tokens.revoke(txn, first))
-    assert not await server.alive(last)
-    assert before - len(await server.keys_stored("namespaces/root/sys/token/")) == 2 * 5001 - 1
-
-
-async def test_a_thousand_children_die_with_their_parent(server):
-    tokens = server.node.tokens
-    (parent, _), *_ = await grow(server, [""])
-    children = await grow(server, [parent] * 1000)
-    await server.node.store.run(lambda txn: tokens.revoke(txn, parent))
-    assert not any([await server.alive(text) for _, text in children[::100]])
-    assert not await server.keys_stored(f"namespaces/root/sys/token/parent/{parent}/")
-
-
 async def test_revoke_orphan_spares_the_children_and_their_own(server):
     await server.policy("maker", MAKER)
     parent = await server.token(["maker"])
