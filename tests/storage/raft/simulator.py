@@ -13,7 +13,7 @@ from typing import Any
 
 import pysyncobj.syncobj
 from caveau.framework.errors import StoreError
-from caveau.storage.raft import commands, membership, messages, replica
+from caveau.storage.raft import commands, core, membership, messages, replica
 from caveau.storage.raft.engine import Configuration, Server
 from caveau.storage.raft.recovery import recover
 from caveau.storage.raft.replica import Proposal, Replica
@@ -25,6 +25,28 @@ from .disks import FakeDisk
 
 _steps = replica.steps
 KEYS = 20
+
+# How likely a step brings what, by what a run is to be about.
+_RARE = {
+    "crash": 0.006,
+    "restart": 0.02,
+    "cut": 0.008,
+    "block": 0.006,
+    "link": 0.024,
+    "power": 0.001,
+    "pause": 0.003,
+    "change": 0.005,
+    "transfer": 0.003,
+}
+_ABOUT: list[dict[str, float]] = [
+    {},
+    {"power": 0.008, "restart": 0.2, "link": 0.1},
+    {"crash": 0.03, "restart": 0.2, "link": 0.1},
+    {"cut": 0.03, "block": 0.03, "link": 0.05, "crash": 0.002},
+    {"pause": 0.03, "block": 0.01},
+    {"change": 0.06, "cut": 0.02, "link": 0.06},
+    {"transfer": 0.05, "block": 0.01, "pause": 0.005},
+]
 
 
 class State:
@@ -108,6 +130,7 @@ class Node:
         self.inbox: deque[tuple[str, bytes | bool]] = deque()
         self.tasks: list[tuple[Callable[[], object], Callable[[object], None]]] = []
         self.flushing = False
+        self.paused = 0.0
         self.work: list[Callable[[], object]] = []
         self.start()
 
@@ -191,7 +214,9 @@ class World:
         self.rng = random.Random(seed)
         self.now = 1000.0
         self.reorder = self.rng.random() < 0.2 if reorder is None else reorder
-        self.slow = self.rng.choice([0.0, 0.0, 0.005, 0.05])
+        self.slow = self.rng.choice([0.0, 0.0, 0.005, 0.05, 0.4])
+        self.odds = _RARE | self.rng.choice(_ABOUT)
+        core._BATCH = self.rng.choice([120, 1 << 20])
         self.wrong: Counter[str] = Counter()
         self.seen: Counter[str] = Counter()
         self.applied: dict[int, tuple[int, bytes]] = {}
@@ -301,14 +326,13 @@ class World:
 
     # Faults
 
-    def change(self, leader: Node) -> None:
+    def change(self, leader: Node, kind: str) -> None:
         node = leader.replica
-        assert node is not None
+        if node is None:
+            return  # it has just crashed
         name = self.rng.choice(list(self.nodes))
-        kind = self.rng.choice(("add", "promote", "promote", "demote", "remove", "transfer"))
-        voters = len(node.log.members.voters)
-        if kind in ("demote", "remove") and voters <= 2:
-            kind = "promote"
+        if kind == "change":
+            kind = self.rng.choice(("add", "promote", "promote", "demote", "remove"))
 
         def done(index: int, error: Exception | None) -> None:
             self.seen[f"{kind}: {'done' if error is None else type(error).__name__}"] += 1
@@ -339,25 +363,33 @@ class World:
                 self.link(node.name, other)
 
     def fault(self, leaders: list[Node]) -> None:
-        rng, p = self.rng, self.rng.random()
+        for kind, odds in self.odds.items():
+            if self.rng.random() < odds:
+                self.befall(kind, leaders)
+
+    def befall(self, kind: str, leaders: list[Node]) -> None:
+        rng = self.rng
         nodes = list(self.nodes.values())
         a, b = rng.sample(list(self.nodes), 2)
-        if p < 0.006:
-            self.crash(rng.choice(leaders if leaders and rng.random() < 0.6 else nodes))
-        elif p < 0.022:
-            self.restart(rng.choice(nodes))
-        elif p < 0.030:
-            self.cut(a, b)
-        elif p < 0.036:
-            self.blocked.add((a, b))  # nothing arrives any more, and nobody is told
-        elif p < 0.06:
+        one = rng.choice(leaders if leaders and rng.random() < 0.6 else nodes)
+        if kind == "crash":
+            self.crash(one)
+        elif kind == "restart":
+            self.restart(rng.choice([node for node in nodes if node.replica is None] or nodes))
+        elif kind == "cut":
+            self.cut(one.name, b)
+        elif kind == "block":
+            self.blocked.add(rng.choice([(one.name, b), (b, one.name)]))  # nothing arrives, and nobody is told
+        elif kind == "link":
             self.link(a, b)
-            self.blocked.discard((a, b))
-        elif p < 0.0606:
+            self.blocked.discard(rng.choice(list(self.blocked) or [(a, b)]))
+        elif kind == "power":
             for node in nodes:
                 self.crash(node)
-        elif p < 0.075 and leaders:
-            self.change(rng.choice(leaders))
+        elif kind == "pause":
+            one.paused = self.now + rng.choice((0.3, 1.0, 3.0))  # a machine that is suspended
+        elif leaders:
+            self.change(rng.choice(leaders), kind)
 
     # Running
 
@@ -366,9 +398,9 @@ class World:
         self.now += rng.choice((0.001, 0.003, 0.01, 0.03))
         self.carry()
         for node in self.nodes.values():
-            if node.replica is not None and rng.random() < 0.6:
+            if node.replica is not None and node.paused <= self.now and rng.random() < 0.6:
                 node.run()
-        live = [node for node in self.nodes.values() if node.replica is not None]
+        live = [node for node in self.nodes.values() if node.replica is not None and node.paused <= self.now]
         leaders = [node for node in live if node.replica is not None and node.replica.core.is_leader]
         for _ in range(rng.choice((0, 0, 1, 3))):
             if leaders:
@@ -381,6 +413,7 @@ class World:
     def heal(self) -> None:
         self.blocked.clear()
         for node in self.nodes.values():
+            node.paused = 0.0
             self.restart(node)
         for a in self.nodes:
             for b in self.nodes:
@@ -415,13 +448,13 @@ class World:
 
 def simulate(seed: int, nodes: int, steps: int = 3000) -> World:
     """A run; raises AssertionError with what is wrong."""
-    clock = pysyncobj.syncobj.monotonicTime
+    clock, batch = pysyncobj.syncobj.monotonicTime, core._BATCH
     try:
         world = World(seed, nodes)
         world.run(steps)
     finally:
         pysyncobj.syncobj.monotonicTime = clock
-        replica.steps = _steps
+        replica.steps, core._BATCH = _steps, batch
     assert not world.wrong, f"seed {seed}: {dict(world.wrong)}"
     return world
 
