@@ -168,8 +168,8 @@ class Node:
         node, rng = self.replica, self.world.rng
         assert node is not None
         if self.flushing:
-            if rng.random() < 0.02:
-                return  # a slow disk
+            if rng.random() < self.world.disk:
+                return  # it takes its time
             node.log.wal.flush()
             for work in self.work:
                 work()
@@ -215,6 +215,7 @@ class World:
         self.now = 1000.0
         self.reorder = self.rng.random() < 0.2 if reorder is None else reorder
         self.slow = self.rng.choice([0.0, 0.0, 0.005, 0.05, 0.4])
+        self.disk = self.rng.choice([0.02, 0.02, 0.5, 0.9])
         self.odds = _RARE | self.rng.choice(_ABOUT)
         core._BATCH = self.rng.choice([120, 1 << 20])
         self.wrong: Counter[str] = Counter()
