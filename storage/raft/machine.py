@@ -91,6 +91,13 @@ class SqliteMachine:
         self.members = members
         self.checkpoint()
 
+    def force(self, members: Configuration) -> None:
+        """The members, whoever they were, and with nothing before: durably."""
+        values = (self.index, *_packed(members))
+        self._transaction([("UPDATE about SET installed = ?, members = ?, members_index = ?", values)])
+        self.members, self.installed = members, self.index
+        self.checkpoint()
+
     def close(self) -> None:
         connections = (self._writer, self._mover, None if self.table is None else self.table.reader)
         self._writer = self._mover = self.table = None
