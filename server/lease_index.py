@@ -83,15 +83,16 @@ class LeaseIndex:
     def key(self, id_: str) -> str:
         return self._root + id_
 
-    def add(self, view: View, id_: str, record: bytes = b"", role: str = "") -> None:
-        """Put a new id there; it counts once the transaction has committed. ``role``: see ``role_of``."""
+    def add(self, view: View, id_: str, record: bytes = b"", role: str = "", point: str = "") -> None:
+        """Put a new id there; it counts once the transaction has committed. ``role``: see ``role_of``; ``point``: what
+        ``mount_of`` gives, where that is known."""
         view.put(self._root + id_, record, new=True)
-        self._note(view, id_, role, present=True)
+        self._note(view, id_, role, point, present=True)
 
     def remove(self, view: View, id_: str, role: str = "") -> None:
         """Delete an id that the transaction knows to be there."""
         view.delete(self._root + id_)
-        self._note(view, id_, role, present=False)
+        self._note(view, id_, role, "", present=False)
 
     async def children(self, prefix: str) -> list[str]:
         """The names right under a path; folders end in a slash."""
@@ -183,13 +184,13 @@ class LeaseIndex:
         if isinstance(view, Transaction):
             view.on_commit(count)
 
-    def _note(self, view: View, id_: str, role: str, *, present: bool) -> None:
+    def _note(self, view: View, id_: str, role: str, point: str, *, present: bool) -> None:
         if isinstance(view, Transaction):  # as every view is that can write
-            view.on_commit(lambda: self._changed(id_, role, present))
+            view.on_commit(lambda: self._changed(id_, role, point, present))
 
-    def _changed(self, id_: str, role: str, present: bool) -> None:
+    def _changed(self, id_: str, role: str, point: str, present: bool) -> None:
         if self._by_mount.begun:
-            self._by_mount.changed(id_, self.mount_of(id_), present=present)
+            self._by_mount.changed(id_, point or self.mount_of(id_), present=present)
         if self.watches:
             for watch in self.watches.values():
                 if watch.covers(id_, role):

@@ -76,7 +76,7 @@ async def issue(
         namespace=node.namespace.token_id,
         login_role=role,
     )
-    entry, text = await node.tokens.create(req.root, entry)
+    entry, text = await node.tokens.create(req.root, entry, point=mount.point)
     token_created(req, entry)
     response.auth = auth_wire(req, entry, text, () if profile is None else profile.policies)
     if life.warnings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from time import perf_counter
 from typing import Any
 
@@ -212,6 +213,11 @@ def _check_version(stored: StoredPolicy | None, cas: int | None, cas_required: b
 def normalise(names: Iterable[str], *, default: bool) -> tuple[str, ...]:
     """Policy names as tokens carry them: lower case, trimmed, sorted, each once, ``default`` added
     when asked for; ``root`` stands alone."""
+    return _normalised(tuple(names), default)
+
+
+@lru_cache(1024)  # those of a role are the same at every login
+def _normalised(names: tuple[str, ...], default: bool) -> tuple[str, ...]:
     wanted = {name for raw in names if (name := raw.strip().lower())}
     if "root" in wanted:
         return ("root",)

@@ -15,6 +15,7 @@ import base64
 import binascii
 import hashlib
 import os
+import string
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
@@ -30,7 +31,7 @@ from ..framework.metrics import Metrics
 from ..framework.storage import ReadView, View
 from ..storage.store import Store, Transaction
 from . import expiry
-from .accessors import KEY_SIZE, LETTERS, Accessors
+from .accessors import KEY_SIZE, Accessors
 from .layout import ROOT, Namespace, prefix_of
 from .lease_index import LeaseIndexes
 from .token_trees import TokenTrees
@@ -40,7 +41,8 @@ ROOT_POLICY = "root"
 ROOT_PATH = "auth/token/root"
 """Path of root tokens that the server makes itself, when it is initialised and for holders of its key."""
 EXPIRY_KIND = "token"
-_BASE_62 = bytes(ord(LETTERS[byte % 62]) for byte in range(256))
+_LETTERS = (string.ascii_letters + string.digits).encode()
+_BASE_62 = bytes(_LETTERS[byte % 62] for byte in range(256))
 _BIASED = bytes(range(248, 256))  # of 256 bytes, 62 letters get four each, and these are left over
 _ID_LENGTH = 24
 _FEW = 8  # descendants that end with a token whose time is over, which is one of several in a transaction
@@ -204,8 +206,9 @@ class TokenStore:
         """Accessors of every stored token of a namespace."""
         return [self._accessors.of(key) for key in await view.list(_place(namespace.prefix, "id"))]
 
-    async def create(self, view: View, entry: TokenEntry, text: str = "") -> tuple[TokenEntry, str]:
-        """Store a new token and give its text: ``text`` if given, else a random one.
+    async def create(self, view: View, entry: TokenEntry, text: str = "", point: str = "") -> tuple[TokenEntry, str]:
+        """Store a new token and give its text: ``text`` if given, else a random one. ``point``: of the mount that its
+        path is in, where that is known.
 
         The expiry index is written here too. A batch token is only encoded. Raises InvalidRequest when
         the text is taken.
@@ -228,7 +231,7 @@ class TokenStore:
         if entry.expire_time:
             expiry.add(view, prefix, entry.expire_time, EXPIRY_KIND, key)
         if id_ := lease_id(entry):
-            self._leases.of(prefix).add(view, id_, role=entry.login_role)
+            self._leases.of(prefix).add(view, id_, role=entry.login_role, point=point)
         self._creations.observe(perf_counter() - began)
         return entry, text
 
