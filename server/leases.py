@@ -30,7 +30,7 @@ from .lease import ATTEMPTS, ERROR_LENGTH, EXTERNAL_SECONDS, LeaseEntry, describ
 from .lease_index import PAGE, escape, unescape
 from .mounts import Mount
 from .slices import Slices
-from .tokens import TokenEntry, random_id
+from .tokens import TokenEntry, key_of_lease, random_id
 from .ttl import Lifetime
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Leases:
         raw = await view.get(self.index.key(id_))
         if raw is None:
             return None
-        return LeaseEntry.load(raw) if raw else await self._node.tokens.by_key(view, _token_key(id_))
+        return LeaseEntry.load(raw) if raw else await self._node.tokens.by_key(view, key_of_lease(id_))
 
     async def describe(self, view: ReadView, id_: str) -> dict[str, Any] | None:
         """A lease as ``sys/leases/lookup`` shows it; None when there is none."""
@@ -113,7 +113,7 @@ class Leases:
         return found[0].point if found else id_.partition("/")[0] + "/"
 
     async def _role(self, id_: str) -> str:
-        token = await self._node.tokens.by_key(self._store, _token_key(id_))
+        token = await self._node.tokens.by_key(self._store, key_of_lease(id_))
         return token.login_role if token else ""
 
     # Giving and renewing
@@ -417,7 +417,7 @@ class Leases:
                 token = LeaseEntry.load(raw).token
                 orphan = bool(token) and await self._node.tokens.by_key(self._store, token) is None
             else:
-                orphan = raw is not None and await self._node.tokens.by_key(self._store, _token_key(id_)) is None
+                orphan = raw is not None and await self._node.tokens.by_key(self._store, key_of_lease(id_)) is None
             if orphan:
                 found += 1
                 await (self.revoke_later(id_) if raw else self.revoke(id_))
@@ -467,10 +467,6 @@ async def end_with_tokens(view: View, tokens: Sequence[TokenEntry], now: float) 
 def _of(token_key: str) -> str:
     """Where the pointers to the leases of a token are, ``<namespace id>.<lease id>`` each."""
     return f"{prefix_of(token_key)}sys/lease/token/{token_key}/"
-
-
-def _token_key(id_: str) -> str:
-    return id_.rpartition("/")[2][1:]
 
 
 def _folder(prefix: str) -> str:

@@ -119,8 +119,18 @@ class TokenEntry(NamedTuple):
 
 
 def lease_id(entry: TokenEntry) -> str:
-    """Under which a token is among the leases; empty for those that are not: the server's own, and batch tokens."""
-    return "" if entry.path == ROOT_PATH or not entry.key else f"{entry.path}/h{entry.key}"
+    """Under which a token is among the leases; empty for those that are not: the server's own, and batch tokens.
+
+    The time of its creation goes before its key: tokens that are made together lie together on the disk.
+    """
+    if entry.path == ROOT_PATH or not entry.key:
+        return ""
+    return f"{entry.path}/h{int(entry.creation_time * 1000):012x}{entry.key}"
+
+
+def key_of_lease(id_: str) -> str:
+    """The key of the token that is under ``id_`` among the leases."""
+    return id_.rpartition("/")[2][13:]
 
 
 class Cipher(Protocol):
