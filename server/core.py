@@ -233,6 +233,12 @@ class Core:
         began = perf_counter()
         if self.raft is not None:
             await self.raft.unsealed(barrier)
+        await self.serve(barrier)
+        self.metrics.observe("core.post_unseal", perf_counter() - began)
+        _log.info("unsealed; cluster %s", self.cluster["cluster_name"])
+
+    async def serve(self, barrier: Barrier) -> None:
+        """Load what is stored, and answer with that from now on. With the seal's lock held."""
         cache = 0 if self.config.disable_cache else self.config.cache_size * 128  # 16 MiB by default
         namespaces = Namespaces(self, barrier, Store(self.physical, barrier, cache, self.metrics))
         await namespaces.open()
@@ -248,10 +254,14 @@ class Core:
         await self.schedules.open(node.store)
         self._maintenance = asyncio.create_task(self._maintain(), name="barrier maintenance")
         self.node, self.namespaces, self._pipeline = node, namespaces, namespaces.pipeline
-        self.metrics.observe("core.post_unseal", perf_counter() - began)
-        _log.info("unsealed; cluster %s", self.cluster["cluster_name"])
 
     async def _close(self) -> None:
+        await self.suspend()
+        if self.raft is not None:
+            await self.raft.sealing()
+
+    async def suspend(self) -> None:
+        """Answer no more, as if sealed, and let go of all that was loaded. With the seal's lock held."""
         namespaces, self.node, self.namespaces, self._pipeline = self.namespaces, None, None, None
         self.cors, self.quotas, self.ui_headers = Cors(), Quotas(), {}
         await self.schedules.close()
@@ -267,8 +277,6 @@ class Core:
                 await self.seal.barrier.store_encryptions()
             self.metrics.observe("core.pre_seal", perf_counter() - began)
             _log.info("sealed")
-        if self.raft is not None:
-            await self.raft.sealing()
 
     async def _identify(self, txn: Transaction) -> dict[str, str]:
         raw = await txn.get(_CLUSTER_KEY)

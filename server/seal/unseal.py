@@ -25,7 +25,7 @@ import orjson
 from ...framework.clock import Clock
 from ...framework.errors import InvalidRequest, StoreError
 from ...framework.storage import Physical
-from ...storage.barrier import Barrier, WrongRootKey
+from ...storage.barrier import Barrier
 from ...storage.keyring import KEY_SIZE
 from ...storage.seals import Seal, WrongSealKey
 from ...storage.seals.shamir import ShamirSeal
@@ -170,24 +170,6 @@ class SealCore:
         """``sys/seal``; nothing happens when already sealed."""
         async with self.lock:
             await self.close_barrier()
-
-    async def replace_store(self, replace: Callable[[], Awaitable[object]]) -> None:
-        """Seal, have ``replace`` put another state into the store, and open again: with the root key that there was,
-        if that opens what is there now, or else as ``auto_unseal`` does, or not at all. If ``replace`` raises, the
-        state is as before."""
-        async with self.lock:
-            root_key = None if self.sealed else self.barrier.keyring.root_key
-            await self.close_barrier()
-            try:
-                await replace()
-            finally:
-                if root_key is not None:
-                    try:
-                        await self._open(root_key)
-                    except WrongRootKey:
-                        log.warning("what was restored has other keys: unseal with those that it had")
-        if self.sealed:
-            await self.auto_unseal()
 
     async def share_config(self) -> ShareConfig | None:
         """How many shares people hold (recovery shares, if the seal opens by itself; 0 of 0 if they

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
@@ -13,13 +14,15 @@ from ... import __version__
 from ...framework.clock import rfc3339
 from ...framework.errors import InvalidRequest, Sealed
 from ...framework.storage import Snapshots
-from ...storage.barrier import CorruptEntry
+from ...storage.barrier import CorruptEntry, WrongRootKey
 from ...storage.snapshots import Archive, Scratch, State, pieces, unpack
 from ...storage.snapshots.archive import SUMS_KEY
 from ...storage.snapshots.scratch import check_room, create
 
 if TYPE_CHECKING:
     from ..core import Core
+
+_log = logging.getLogger(__name__)
 
 _CHECKED = 32 << 20  # bytes that arrive between two looks at how full the disk is
 
@@ -67,18 +70,42 @@ class Whole:
     async def restore(self, content: AsyncIterator[bytes], *, force: bool) -> None:
         """Make the whole store that of the snapshot which arrives as ``content``, after it was checked whole.
 
-        Without ``force`` it must have been written by a server with the same keys. The server is sealed for a moment,
-        and stays so if the keys that it was unsealed with do not open what was restored. Raises InvalidRequest,
-        RequestTooLarge and StoreError: then all is as before.
+        Without ``force`` it must have been written by a server with the same keys. For a moment the server answers as a
+        sealed one, and it is sealed if its keys do not open what was restored. Raises InvalidRequest, RequestTooLarge
+        and StoreError: then all is as before.
         """
-        seal, store = self._core.seal, self.store
+        seal = self._core.seal
         async with self.scratch.folder() as folder:
             archive = await receive(content, folder / "snapshot")
             unpacked = await asyncio.to_thread(unpack, archive, folder)
             if not force:
                 self._check_keys(unpacked)
             await (await asyncio.to_thread(State, unpacked.state)).close()
-            await seal.replace_store(lambda: store.restore(str(unpacked.state)))
+            async with seal.lock:
+                await self._replace(str(unpacked.state))
+        if seal.sealed:
+            await seal.auto_unseal()
+
+    async def _replace(self, path: str) -> None:
+        core, seal = self._core, self._core.seal
+        if seal.sealed:
+            if seal.hooks.on_initialize is not None:
+                await seal.hooks.on_initialize()
+            await self.store.restore(path)
+            return
+        await core.suspend()
+        try:
+            await self.store.restore(path)
+        finally:
+            try:
+                await seal.barrier.reload()
+                await core.serve(seal.barrier)
+            except WrongRootKey:
+                _log.warning("what was restored has other keys: unseal with those that it had")
+                await seal.close_barrier()
+            except BaseException:
+                await seal.close_barrier()
+                raise
 
     def _check_keys(self, archive: Archive) -> None:
         try:
