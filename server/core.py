@@ -104,6 +104,8 @@ class Core:
             build_date=BUILD_DATE,
             storage_type=self.storage_type,
         )
+        if raft is not None:
+            raft.attach(self.seal)
         self.rekey = Rekey(self.seal, "barrier")
         self.rekey_recovery = Rekey(self.seal, "recovery")
         self.generate_root = GenerateRoot(self.seal)
@@ -129,6 +131,8 @@ class Core:
 
     async def start(self) -> None:
         """Open by itself, if the seal can."""
+        if self.raft is not None:
+            await self.raft.begin()
         await self.seal.auto_unseal()
 
     async def stop(self) -> None:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from .cluster import FORWARD, Cluster
+from .cluster import Cluster
 from .store import ClusterStore
 
-__all__ = ["FORWARD", "Cluster", "ClusterStore"]
+__all__ = ["Cluster", "ClusterStore"]

@@ -8,29 +8,39 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+import socket
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from ...framework.errors import CaveauError
+import orjson
+
+from ... import VAULT_VERSION
+from ...framework.errors import CaveauError, Sealed
 from ...storage.barrier import Barrier
-from ...storage.raft.engine import NotLeader, RaftEngine, Server
+from ...storage.raft.engine import Configuration, NotLeader, RaftEngine, Server
 from ...storage.raft.tls import ALPN, name_of
 from ..config import ConfigError, ServerConfig, join_address, split_address
+from .admission import NODES, Admission
+from .autopilot import Autopilot
+from .hello import Description, Heard, Said
 from .identity import RENEWED, Authority, Credentials
-from .port import Port
+from .joining import Joining
+from .port import FORWARD, HELLO, Port
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
     from ...framework.clock import Clock
+    from ..seal import SealCore
     from .store import ClusterStore
 
 _log = logging.getLogger(__name__)
 
-FORWARD = "caveau-forward/1"
-"""ALPN name of the connections on which nodes pass requests on to the leader."""
 AUTHORITY = "core/raft/authority"
-_CHECK_SECONDS = 60.0
+_TICK_SECONDS = 1.0
 _CONNECT_SECONDS = 5.0
+_HELLO_SECONDS = 1.0
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -50,10 +60,21 @@ class Cluster:
         self.clock = clock
         self.port = Port(self.identity.server)
         self.port.protocols[ALPN] = store.transport.protocol
+        self.port.protocols[HELLO] = lambda: Said(self.about())
+        self.autopilot = Autopilot(self)
+        self.admission: Admission
+        self.joining: Joining
         self.address = ""
         """``host:port`` at which other nodes reach this one."""
+        self.active_since = 0.0
+        """When this node began to lead, in seconds since the epoch; 0: it does not."""
+        self.moved = asyncio.Event()
+        """Set whenever other nodes changed the state."""
+        self._barrier: Barrier | None = None
         self._authority: Authority | None = None
+        self._heard: dict[str, tuple[int, Description]] = {}  # by node: the term in which it said so
         self._tasks: set[asyncio.Task[None]] = set()
+        self.engine.subscribe(self)
 
     # For whoever passes requests on to the leader
 
@@ -100,7 +121,95 @@ class Cluster:
             raise ConnectionError(f"another node than {server.id} answers at {server.address}")
         return transport, made
 
+    # The others
+
+    def about(self) -> Description:
+        """This node, for others."""
+        return Description(
+            id=self.node,
+            hostname=socket.gethostname(),
+            api_addr=self.config.api_addr,
+            cluster_addr=f"https://{self.address}",
+            version=VAULT_VERSION,
+            active_since=self.active_since,
+        )
+
+    async def ask(self, server: Server, *, again: bool = True) -> Description | None:
+        """What a member says of itself; None if it does not answer. ``again``: not only if it is not known what it
+        said since the last election."""
+        if server.id == self.node:
+            return self.about()
+        term, known = self._heard.get(server.id, (-1, None))
+        if known is not None and not again and term == self.engine.status.term:
+            return known
+        try:
+            async with asyncio.timeout(_HELLO_SECONDS):
+                _, heard = await self.connect(server, HELLO, Heard)
+                told = await heard.about
+        except OSError:
+            return None
+        self._heard[server.id] = self.engine.status.term, told
+        return told
+
+    async def remove(self, node: str) -> None:
+        """No longer a member. Leader only. Raises MembershipRefused."""
+        await self.engine.remove(node)
+        await self.write({NODES + node: None})
+        self._heard.pop(node, None)
+
+    async def promote(self, node: str) -> None:
+        """A non-voter votes from now on. Leader only. Raises MembershipRefused."""
+        await self.engine.promote(node)
+        await self.write({NODES + node: orjson.dumps({"non_voter": False})})
+
+    async def demote(self, node: str) -> None:
+        """A voter follows only, and autopilot leaves it so. Leader only. Raises MembershipRefused."""
+        await self.engine.demote(node)
+        await self.write({NODES + node: orjson.dumps({"non_voter": True})})
+
+    async def step_down(self) -> None:
+        """Let another node lead, if this one does and is not alone. Raises MembershipRefused."""
+        if self.engine.leading and len(self.engine.status.configuration.voters) > 1:
+            await self.engine.transfer()
+
+    # What is kept in the store
+
+    async def read(self, key: str) -> bytes | None:
+        """The value of one of the cluster's own entries; raises Sealed."""
+        raw = await self.store.get(key)
+        return None if raw is None else self._open_barrier().decrypt(key, raw)
+
+    async def write(self, entries: Mapping[str, bytes | None]) -> None:
+        """Store entries together. Leader only."""
+        barrier = self._open_barrier()
+        await self.store.commit(
+            {key: None if value is None else barrier.encrypt(key, value) for key, value in entries.items()}
+        )
+
+    async def issue(self, node: str, key: ec.EllipticCurvePublicKey) -> tuple[bytes, bytes]:
+        """A certificate for another node, and that of the authority, PEM; raises Sealed."""
+        authority = self._authority
+        if authority is None:
+            raise Sealed
+        return await asyncio.to_thread(authority.issue, node, key, self.clock.time()), authority.pem
+
+    def _open_barrier(self) -> Barrier:
+        if self._barrier is None:
+            raise Sealed
+        return self._barrier
+
     # The process
+
+    def attach(self, seal: SealCore) -> None:
+        """Before anything else is asked."""
+        self.admission = Admission(self, seal)
+        self.joining = Joining(self, seal)
+
+    async def begin(self) -> None:
+        """The process has started: look for a cluster, if the configuration names some and this node is in none."""
+        settings = self.store.settings
+        if settings.retry_join and not self.joining.member:
+            self.joining.begin(*settings.retry_join, non_voter=settings.non_voter)
 
     def bind(self) -> None:
         """Take the addresses that the configuration says. Raises ConfigError."""
@@ -138,6 +247,7 @@ class Cluster:
 
     async def close(self) -> None:
         """The process ends; the store is closed by whoever opened it, and needs its connections for that."""
+        await self.joining.close()
         await self._stop()
         self.port.close()
 
@@ -145,24 +255,25 @@ class Cluster:
 
     async def unsealed(self, barrier: Barrier) -> None:
         """Take part in the cluster: certificate, port, connections. Raises StoreError."""
-        raw = await self.store.get(AUTHORITY)
+        self._barrier = barrier
+        raw = await self.read(AUTHORITY)
         if raw is None:
-            self._authority = await self._found(barrier)
+            self._authority = await asyncio.to_thread(Authority.make, self.clock.time())
+            await self.write({AUTHORITY: self._authority.dump()})
         else:
-            self._authority = Authority.load(barrier.decrypt(AUTHORITY, raw))
+            self._authority = Authority.load(raw)
         await self.renew()
         await self.open()
-        self.spawn(self._renew_in_time())
+        self._spawn(self._tend())
 
     async def sealing(self) -> None:
         """Let another node lead, and leave the conversation: without its keys a node has no certificate."""
         await self._stop()
-        if self.engine.leading and len(self.engine.status.configuration.voters) > 1:
-            with contextlib.suppress(CaveauError):
-                await self.engine.transfer()
+        with contextlib.suppress(CaveauError):
+            await self.step_down()
         self.port.pause()
         await self.store.gate.lock()
-        self._authority = None
+        self._authority = self._barrier = None
 
     async def open(self) -> None:
         """Begin to talk to other nodes, with the credentials there are."""
@@ -183,18 +294,25 @@ class Cluster:
         credentials = self.identity.credentials
         return credentials is not None and credentials.ends - RENEWED <= self.clock.time()
 
-    async def _renew_in_time(self) -> None:
+    async def tend(self) -> None:
+        """What is due from time to time: a new certificate, and on the leader what keeps the members well."""
+        if self.renewal_due():
+            await self.renew()
+        if self.engine.leading:
+            itself = self.engine.status.configuration.find(self.node)
+            if itself is not None and self.address and itself.address != self.address:
+                await self.engine.add(Server(self.node, self.address))
+            await self.autopilot.tick()
+
+    async def _tend(self) -> None:
         while True:
-            await asyncio.sleep(_CHECK_SECONDS)
-            if self.renewal_due():
-                await self.renew()
+            await asyncio.sleep(_TICK_SECONDS)
+            try:
+                await self.tend()
+            except CaveauError as error:
+                _log.info("looking after the cluster: %s; it is tried again", error)
 
-    async def _found(self, barrier: Barrier) -> Authority:
-        authority = await asyncio.to_thread(Authority.make, self.clock.time())
-        await self.store.commit({AUTHORITY: barrier.encrypt(AUTHORITY, authority.dump())})
-        return authority
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` until the node is sealed."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
@@ -205,3 +323,21 @@ class Cluster:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    # What the engine tells
+
+    def leading(self, term: int) -> None:
+        self.active_since = self.clock.time()
+        self.autopilot.forget()
+
+    def following(self, term: int, leader: Server | None) -> None:
+        self.active_since = 0.0
+
+    def applied(self, index: int, keys: Collection[str] | None) -> None:
+        self.moved.set()
+
+    def configured(self, configuration: Configuration) -> None:
+        """The engine's status has it."""
+
+    def failed(self, reason: str) -> None:
+        self.active_since = 0.0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 import ssl
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self
@@ -106,24 +107,21 @@ class Authority:
 class Identity:
     """A node's TLS contexts. What is loaded into them counts for connections made later, and disturbs none."""
 
-    def __init__(self) -> None:
+    def __init__(self, protocols: Iterable[str]) -> None:
+        """``protocols``: by their ALPN names, those that this node speaks."""
         self.server = _context(ssl.PROTOCOL_TLS_SERVER)
         self.credentials: Credentials | None = None
-        self._clients: dict[str, ssl.SSLContext] = {}
+        self._clients = {name: _context(ssl.PROTOCOL_TLS_CLIENT) for name in protocols}
+        for name, context in self._clients.items():
+            context.set_alpn_protocols([name])
         self._trusted: set[tuple[ssl.SSLContext, bytes]] = set()
 
     def client(self, protocol: str) -> ssl.SSLContext:
-        """For connections that speak ``protocol``, by its ALPN name."""
-        context = self._clients.get(protocol)
-        if context is None:
-            context = self._clients[protocol] = _context(ssl.PROTOCOL_TLS_CLIENT)
-            context.set_alpn_protocols([protocol])
-            if self.credentials is not None:
-                self._load(context, self.credentials)
-        return context
+        """For connections that speak ``protocol``."""
+        return self._clients[protocol]
 
     def use(self, credentials: Credentials) -> None:
-        """Show these from now on. Takes some milliseconds."""
+        """Show these from now on. Not for the event loop: a file is written, and read by OpenSSL."""
         for context in (self.server, *self._clients.values()):
             self._load(context, credentials)
         self.credentials = credentials

@@ -8,6 +8,10 @@ import ssl
 from collections.abc import Callable
 from typing import cast
 
+FORWARD = "caveau-forward/1"
+"""Nodes pass requests on to the leader."""
+HELLO = "caveau-hello/1"
+"""Nodes say who they are. Beside these the log's own protocol is spoken: ``storage/raft/tls.py``."""
 _HANDSHAKE = 5.0  # seconds
 _BACKLOG = 128
 

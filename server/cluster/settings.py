@@ -14,7 +14,7 @@ import orjson
 from ...framework.errors import InvalidRequest
 from ...framework.wire import parse_bool
 
-_NODE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+NODE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _KNOWN = {"path", "node_id", "performance_multiplier", "retry_join", "retry_join_as_non_voter"}
 _IGNORED = {"snapshot_threshold", "snapshot_interval", "trailing_logs", "max_entry_size", "max_transaction_size",
             "max_mount_and_namespace_table_entry_size", "autopilot_reconcile_interval", "autopilot_update_interval",
@@ -57,6 +57,8 @@ class JoinTarget:
             raise InvalidRequest("to join a cluster, give either leader_api_addr or auto_join")
         if bool(given.get("leader_client_cert")) != bool(given.get("leader_client_key")):
             raise InvalidRequest("leader_client_cert and leader_client_key go together")
+        if "=" in given.get("auto_join", ""):
+            raise InvalidRequest("auto_join is a DNS name here; the providers of other implementations are not")
         port = given.pop("auto_join_port", "") or "8200"
         if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
             raise InvalidRequest(f"auto_join_port: {port[:16]} is not a port")
@@ -83,7 +85,7 @@ class Settings:
         if not options.get("path"):
             raise InvalidRequest('storage "raft" needs path, a directory')
         node = options.get("node_id", "")
-        if node and not _NODE.fullmatch(node):
+        if node and not NODE.fullmatch(node):
             raise InvalidRequest("node_id: up to 64 letters, digits, dots, dashes and underscores")
         try:
             multiplier = float(options.get("performance_multiplier") or 1)

@@ -11,6 +11,7 @@ from ...storage.raft.store import RaftStore
 from ...storage.raft.tls import ALPN, TlsTransport
 from .gate import Gate
 from .identity import Identity
+from .port import FORWARD, HELLO
 from .settings import Settings
 
 
@@ -24,7 +25,7 @@ class ClusterStore(RaftStore):
             self.node = settings.node()
         except OSError as error:
             raise StoreError(f"{settings.path}: {error.strerror}") from None
-        self.identity = Identity()
+        self.identity = Identity((ALPN, FORWARD, HELLO))
         self.transport = TlsTransport(self.identity.client(ALPN), self.identity.server)
         self.gate = Gate(self.transport)
         super().__init__(Driver(self.node, settings.path, self.gate, multiplier=settings.performance_multiplier))

@@ -17,7 +17,7 @@ from .unseal import RECOVERY_KEY, SEAL_CONFIG, SHAMIR_KEY, STORED_ROOT, SealCore
 
 async def init_status(core: SealCore) -> dict[str, bool]:
     """``GET sys/init``."""
-    return {"initialized": await core.barrier.initialized()}
+    return {"initialized": await core.initialized()}
 
 
 async def initialize(
@@ -62,7 +62,7 @@ async def initialize(
     token_key = PgpKey(root_token_pgp_key) if root_token_pgp_key else None
 
     async with core.lock:
-        if await core.barrier.initialized():
+        if await core.initialized():
             raise InvalidRequest("Vault is already initialized")
         if core.hooks.on_initialize is not None:
             await core.hooks.on_initialize()

@@ -18,7 +18,7 @@ import os
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -63,6 +63,16 @@ class Hooks:
     """Make the store ready for its first entry."""
 
 
+class Invited(Protocol):
+    """This server is to join a cluster, whose key shares people give."""
+
+    config: ShareConfig
+
+    async def accept(self, secret: bytes) -> None:
+        """The shares gave this; raises WrongShares. The server opens when the cluster's state is here."""
+        ...
+
+
 class SealCore:
     """The one place that opens and closes the barrier.
 
@@ -94,6 +104,7 @@ class SealCore:
         self._collector = Collector()
         self._nonce = ""
         self._at_seal: list[Callable[[], None]] = []
+        self.invitation: Invited | None = None  # while there is nothing stored here
 
     @property
     def sealed(self) -> bool:
@@ -151,7 +162,8 @@ class SealCore:
             if config is None:
                 raise InvalidRequest("Vault is not initialized")
             if self.sealed:
-                await self._check_type()
+                if self.invitation is None:
+                    await self._check_type()
                 await self._give(share, config)
             return await self.status()
 
@@ -166,6 +178,16 @@ class SealCore:
                 await self._open(await self._stored_root())
             return not self.sealed
 
+    async def open_with(self, secret: bytes) -> None:
+        """Open with what shares gave before the store had its first entry. Raises WrongShares."""
+        async with self.lock:
+            if self.sealed:
+                await self._open(await self.root_key(secret))
+
+    async def initialized(self) -> bool:
+        """Whether there is a keyring, or will be one without anybody making it here."""
+        return self.invitation is not None or await self.barrier.initialized()
+
     async def seal(self) -> None:
         """``sys/seal``; nothing happens when already sealed."""
         async with self.lock:
@@ -176,7 +198,7 @@ class SealCore:
         got none). None before initialization."""
         stored = await self.physical.get(SEAL_CONFIG)
         if stored is None:
-            return None
+            return self.invitation.config if self.invitation is not None else None
         config = orjson.loads(stored)
         return ShareConfig(config["shares"], config["threshold"])
 
@@ -271,6 +293,9 @@ class SealCore:
             raise InvalidRequest(f"invalid key: failed to compute combined key: {error}") from None
         finally:
             self._forget()
+        if self.invitation is not None:
+            await self.invitation.accept(secret)
+            return
         try:
             root_key = await self.root_key(secret)
         except WrongShares as error:

@@ -23,6 +23,7 @@ from .plugins import PluginRoutes
 from .policies import PolicyRoutes
 from .pprof import ProfileRoutes
 from .quotas import QuotaRoutes
+from .raft import RaftRoutes
 from .raw import RawRoutes
 from .rekey import RekeyRoutes
 from .seal import SealRoutes
@@ -54,6 +55,7 @@ class System(
     PluginRoutes,
     PolicyRoutes,
     QuotaRoutes,
+    RaftRoutes,
     RawRoutes,
     ProfileRoutes,
     RekeyRoutes,

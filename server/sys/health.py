@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ... import VAULT_VERSION
 from ...framework import Field, NoParams, Params, Response, read
-from ...framework.errors import InvalidRequest
+from ...framework.clock import rfc3339
+from ...framework.errors import InvalidRequest, Sealed
 from ...framework.wire import parse_bool
 from ..request import CoreRequest
 from .base import SystemRoutes
+
+if TYPE_CHECKING:
+    from ..cluster import Cluster
 
 
 class HealthParams(Params):
@@ -41,7 +46,7 @@ class HealthRoutes(SystemRoutes):
                 raise InvalidRequest("") from None
         codes = {name: _code(getattr(p, name), default) for name, default in _CODES.items()}
         core = self.core
-        initialized = await core.seal.barrier.initialized()
+        initialized = await core.seal.initialized()
         if not initialized:
             status = codes["uninitcode"]
         elif core.sealed:
@@ -68,12 +73,35 @@ class HealthRoutes(SystemRoutes):
     @read("leader", auth=False, sealed=True)
     async def leader(self, req: CoreRequest, p: NoParams) -> Response:
         """Tell which node is active."""
-        return Response(data={"ha_enabled": False}, bare=True)
+        raft = self.core.raft
+        if raft is None:
+            return Response(data={"ha_enabled": False}, bare=True)
+        if self.core.sealed:
+            raise Sealed
+        status, itself = raft.engine.status, raft.engine.leading
+        leader = None if status.leader is None else await raft.ask(status.leader, again=False)
+        answer: dict[str, Any] = {"ha_enabled": True, "is_self": itself}
+        if itself:
+            answer["active_time"] = rfc3339(raft.active_since)
+        return Response(
+            data={
+                **answer,
+                "leader_address": leader.api_addr if leader else "",
+                "leader_cluster_address": leader.cluster_addr if leader else "",
+                "performance_standby": False,
+                "performance_standby_last_remote_wal": 0,
+                "raft_committed_index": status.commit,
+                "raft_applied_index": status.applied,
+            },
+            bare=True,
+        )
 
     @read("ha-status")
     async def ha_status(self, req: CoreRequest, p: NoParams) -> Response:
         """List the nodes that serve this store."""
-        config = self.core.config
+        config, raft = self.core.config, self.core.raft
+        if raft is not None:
+            return Response(data={"nodes": await self._members(raft)}, flat=True)
         node = {
             "active_node": True,
             "api_address": config.api_addr,
@@ -83,6 +111,30 @@ class HealthRoutes(SystemRoutes):
             "version": VAULT_VERSION,
         }
         return Response(data={"nodes": [node]}, flat=True)
+
+    async def _members(self, raft: Cluster) -> list[dict[str, Any]]:
+        """Those that answer, each with what it says of itself."""
+        members, leader = raft.engine.status.configuration.servers, raft.engine.leader
+        told = await asyncio.gather(*map(raft.ask, members))
+        now = rfc3339(self.clock.time())
+        return [
+            {
+                "hostname": about.hostname,
+                "api_address": about.api_addr,
+                "cluster_address": about.cluster_addr,
+                "active_node": leader is not None and about.id == leader.id,
+                "last_echo": None if about.id == raft.node else now,
+                "version": about.version,
+                "upgrade_version": about.version,
+            }
+            for about in told
+            if about is not None
+        ]
+
+    @read("replication/status", auth=False)
+    async def replication(self, req: CoreRequest, p: NoParams) -> Response:
+        """Tell that nothing is replicated to other clusters."""
+        return Response(data={"dr": {"mode": "disabled"}, "performance": {"mode": "disabled"}})
 
 
 def _code(raw: str, default: int) -> int:

@@ -102,6 +102,8 @@ class SealRoutes(SystemRoutes):
     @update("step-down", sudo=True, writes=False)
     async def step_down(self, req: CoreRequest, p: NoParams) -> None:
         """Give up being the active node, where another can take over."""
+        if self.core.raft is not None:
+            await self.core.raft.step_down()
 
     # The keyring
 
