@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from caveau.framework.errors import Sealed, StoreError
 from caveau.server import token_trees
-from caveau.server.tokens import TokenEntry
+from caveau.server.tokens import TokenEntry, lease_id
 from caveau.tests.server.harness import Server
 
 MAKER = 'path "auth/token/create" { capabilities = ["update"] }'
@@ -66,7 +66,7 @@ async def revoke(server: Server, token: str, path: str = "auth/token/revoke") ->
 
 @pytest.mark.parametrize("path", ["auth/token/revoke", "sys/leases/revoke"])
 async def test_a_thousand_children_have_gone_when_their_parent_s_revocation_is_answered(big, path):
-    lease = f"auth/token/create/h{big.node.tokens.hash(big.parent)}"
+    lease = lease_id(await big.node.tokens.lookup(big.node.store, big.parent))
     await big.call("update", path, {"token": big.parent, "lease_id": lease, "sync": True})
     assert set(await big.plain()) == big.before
 
