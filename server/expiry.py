@@ -1,7 +1,4 @@
-"""What ends when: an index on disk, in the order of time, and the workers that work it off.
-
-An entry is the key ``sys/expire/<milliseconds, 12 hex digits>.<kind>.<id>`` with an empty value. It is written in
-the transaction that gives the thing its end, so the two cannot come apart, and nothing of it is in memory.
+"""The end of what is due: the workers that work off the index of what ends when (``agenda``).
 
 Requests are to be answered as fast while things end as else. So what ends in the store alone ends some at a time in
 one transaction, which lets requests go first after each slice of its work, and no more of these begin than keeps the
@@ -21,6 +18,7 @@ from typing import NamedTuple
 from ..framework.errors import Sealed, StoreError, Unavailable
 from ..framework.storage import View
 from ..storage.store import Store, Transaction
+from .agenda import Agenda, entry_key, folder
 from .slices import Slices
 
 End = Callable[[Transaction, str], Awaitable[None]]
@@ -62,39 +60,20 @@ class Lane(NamedTuple):
     shared: bool
 
 
-def is_over(when: float, now: float) -> bool:
-    """Whether what ends at ``when`` is due at ``now``, by the milliseconds that the index knows."""
-    return int(when * 1000) <= int(now * 1000)
-
-
-def entry_key(prefix: str, when: float, kind: str, id_: str) -> str:
-    """Where the entry of a thing is. ``id_`` has no slash in it."""
-    return f"{prefix}sys/expire/{int(when * 1000):012x}.{kind}.{id_}"
-
-
-def add(view: View, prefix: str, when: float, kind: str, id_: str) -> None:
-    """Note that a thing of the namespace with this ``prefix`` ends at ``when`` (seconds since the epoch)."""
-    view.put(entry_key(prefix, when, kind, id_), b"", new=True)
-
-
-def remove(view: View, prefix: str, when: float, kind: str, id_: str) -> None:
-    view.delete(entry_key(prefix, when, kind, id_))
-
-
 class Expiry:
     """The index of one namespace (``prefix`` of its keys), and what to do, by kind: ``enders`` in a transaction,
     ``jobs`` as they see fit. A kind may have both: the job is for those whose lane is not shared, and for those whose
-    common transaction failed. ``soon`` is set when something is due from now on."""
+    common transaction failed."""
 
-    def __init__(self, store: Store, prefix: str, enders: Mapping[str, End], soon: asyncio.Event | None = None) -> None:
+    def __init__(self, store: Store, prefix: str, enders: Mapping[str, End], agenda: Agenda) -> None:
         self._store = store
         self._prefix = prefix
-        self._root = f"{prefix}sys/expire/"
+        self._root = folder(prefix)
         self.enders = dict(enders)
         self.jobs: Mapping[str, Job] = {}
         self.records: dict[str, Callable[[str], str]] = {}  # by kind: key of what is stored of a thing, by its id
         self.lane: Callable[[Due], Lane] = lambda due: Lane(due.kind, due.kind not in self.jobs)
-        self._soon = soon or asyncio.Event()
+        self._agenda = agenda
         self._ending: dict[str, asyncio.Task[None]] = {}  # by key of the entry
         self._lanes: dict[str, dict[str, float]] = {}  # by name: since when (of the loop) something is being ended
         self._failure: Exception | None = None
@@ -102,17 +81,17 @@ class Expiry:
 
     def add(self, view: View, when: float, kind: str, id_: str) -> None:
         """Note that the thing ends at ``when`` (seconds since the epoch)."""
-        add(view, self._prefix, when, kind, id_)
+        self._agenda.add(view, self._prefix, when, kind, id_)
 
     def remove(self, view: View, when: float, kind: str, id_: str) -> None:
-        remove(view, self._prefix, when, kind, id_)
+        self._agenda.remove(view, self._prefix, when, kind, id_)
 
     def key(self, when: float, kind: str, id_: str) -> str:
         return entry_key(self._prefix, when, kind, id_)
 
     def wake(self) -> None:
         """Something is due from now on: do not wait for the next look."""
-        self._soon.set()
+        self._agenda.soon.set()
 
     async def reap(self, now: float) -> int:
         """End what is due, and wait for it; how many things were tried.

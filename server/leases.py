@@ -23,8 +23,8 @@ from ..framework.errors import CaveauError, Conflict, InvalidRequest, Sealed, St
 from ..framework.storage import ReadView, View
 from ..storage.store import ATTEMPTS as RERUNS
 from ..storage.store import PrefixView, Transaction
-from . import expiry
-from .expiry import Due, Lane, is_over
+from .agenda import Agenda, is_over
+from .expiry import Due, Lane
 from .layout import prefix_of
 from .lease import ATTEMPTS, ERROR_LENGTH, EXTERNAL_SECONDS, LeaseEntry, described, lifetime, reason, retry_delay
 from .lease_index import PAGE, escape, unescape
@@ -452,16 +452,17 @@ class Leases:
             self.index.resume(txn, entry.id)
 
 
-async def end_with_tokens(view: View, tokens: Sequence[TokenEntry], now: float) -> bool:
-    """Make the leases of tokens due, in the transaction that ends them; whether there are any."""
+async def end_with_tokens(view: View, tokens: Sequence[TokenEntry], agenda: Agenda, now: float) -> None:
+    """Make the leases of tokens due, in the transaction that ends them."""
     owners, slices = list[str](), Slices()
     for token in tokens:
         if await view.list(_of(token.key), limit=1):
             owners.append(token.key)
         await slices.next()
     for key in owners:
-        expiry.add(view, prefix_of(key), now, _OF_TOKEN, key)
-    return bool(owners)
+        agenda.add(view, prefix_of(key), now, _OF_TOKEN, key)
+    if owners and isinstance(view, Transaction):
+        view.on_commit(agenda.soon.set)
 
 
 def _of(token_key: str) -> str:

@@ -10,15 +10,15 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ..framework import Response, View
 from ..framework.errors import InvalidRequest, NotFound, PermissionDenied, Unavailable
 from ..storage.barrier import Barrier
 from ..storage.store import Store, Transaction
+from .agenda import Agenda
 from .identity.mfa.login import LoginMfa
 from .layout import NAMESPACES, ROOT, Namespace, cubbyhole, cubbyholes, visits
 from .lease_index import LeaseIndexes
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _REAP_SECONDS = 1.0
 _AT_ONCE = 500  # things that end in one namespace before the next has its turn
-_LOOKED_AT = 100  # namespaces whose ends are looked for each time
 _PURGE_BATCH = 500
 _ID_LENGTH = 6
 _UNLOCK = "sys/namespaces/api-lock/unlock"
@@ -75,7 +74,7 @@ class Namespaces:
         self.store = store
         self.live: dict[str, Namespace] = {}
         self.leases = LeaseIndexes(store)
-        self.due = asyncio.Event()
+        self.agenda = Agenda()
         self.tokens: TokenStore
         self.root: Node
         self.pipeline: Pipeline
@@ -84,7 +83,6 @@ class Namespaces:
         self._open: dict[str, _Open] = {}
         self._opening: dict[str, asyncio.Task[_Open]] = {}
         self._locked = 0
-        self._looked_at = ""
         self._reaper: asyncio.Task[None] | None = None
         self._revoker: asyncio.Task[None] | None = None
         self._deletions: set[asyncio.Task[None]] = set()
@@ -92,7 +90,9 @@ class Namespaces:
     async def open(self) -> None:
         """Open the root namespace, and go on with deletions that were cut off."""
         salt = await self.store.run(self._salt)
-        self.tokens = TokenStore(salt, self.barrier, self.core.clock, self.live, self.leases, self.core.metrics)
+        self.tokens = TokenStore(
+            salt, self.barrier, self.core.clock, self.live, self.leases, self.agenda, self.core.metrics
+        )
         self.tokens.on_revoke += [self._end_leases, self._clear_cubbyholes]
         for id_ in await self.store.list(NAMESPACES):
             raw = await self.store.get(NAMESPACES + id_)
@@ -330,6 +330,7 @@ class Namespaces:
             await node.intents.forget_mount()
             await node.close()
             self.leases.forget(namespace.prefix)
+            self.agenda.forget(namespace.prefix)
             self.mfa.forget(namespace)
             while await self.store.run(lambda txn: self._delete_some(txn, namespace)):
                 pass
@@ -352,18 +353,19 @@ class Namespaces:
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_REAP_SECONDS):
-                    await self.due.wait()
-            self.due.clear()
+                    await self.agenda.soon.wait()
+            self.agenda.soon.clear()
             while await self.reap(wait=False):
                 pass
 
     async def reap(self, *, wait: bool = True) -> int:
-        """End what is due: in the root namespace now, in others after a few rounds when there are many. Gives how
-        many things began to end; without ``wait`` those that take long are left to themselves."""
-        begun = 0
-        for namespace in [ROOT, *self._next()]:
+        """End what is due, some hundreds of things in each namespace. Gives how many began to end; without ``wait``
+        those that take long are left to themselves."""
+        begun, now, slices = 0, self.core.clock.time(), Slices()
+        for namespace in [ROOT, *(each for each in self.live.values() if self.agenda.may_have_due(each.prefix, now))]:
+            await slices.next()
             try:
-                if namespace is not ROOT and not await self._is_due(namespace):
+                if namespace is not ROOT and not await self.agenda.has_due(self.store, namespace.prefix, now):
                     continue
                 node = await self.node(namespace)
                 begun += await node.expiry.start(self.core.clock.time(), _AT_ONCE)
@@ -376,20 +378,7 @@ class Namespaces:
         return begun
 
     async def _end_leases(self, view: View, tokens: Sequence[TokenEntry]) -> None:
-        if await end_with_tokens(view, tokens, self.core.clock.time()) and isinstance(view, Transaction):
-            view.on_commit(self.due.set)
-
-    def _next(self) -> Iterator[Namespace]:
-        """The namespaces whose turn it is, each once in a while."""
-        waiting = sorted(id_ for id_ in self.live if id_ > self._looked_at)
-        chosen = list(islice(waiting, _LOOKED_AT))
-        self._looked_at = chosen[-1] if len(waiting) > len(chosen) else ""
-        return (self.live[id_] for id_ in chosen)
-
-    async def _is_due(self, namespace: Namespace) -> bool:
-        """Whether something ends now: known without opening the namespace."""
-        buckets = await self.store.list(f"{namespace.prefix}sys/expire/", limit=1)
-        return bool(buckets) and buckets[0] <= f"{int(self.core.clock.time() * 1000):012x}/"
+        await end_with_tokens(view, tokens, self.agenda, self.core.clock.time())
 
     async def _clear_cubbyholes(self, view: View, tokens: Sequence[TokenEntry]) -> None:
         folders = [cubbyhole(token.key) for token in tokens]

@@ -98,9 +98,9 @@ class Node:
         self.tokens = namespaces.tokens
         self.router = Router()
         prefix = namespace.prefix
-        self.policies = PolicyStore(prefix, self.clock, core.metrics.timing("policy.get_policy"))
+        self.policies = PolicyStore(prefix, self.clock, core.metrics.timing("policy.get_policy"), namespaces.agenda)
         enders = {EXPIRY_KIND: self._expire_token, POLICY_KIND: self.policies.expire, **oidc.enders(self)}
-        self.expiry = Expiry(self.store, prefix, enders, namespaces.due)
+        self.expiry = Expiry(self.store, prefix, enders, namespaces.agenda)
         self.expiry.records[EXPIRY_KIND] = self.tokens.record
         self.leases = Leases(self)
         self.intents = Intents(self)

@@ -16,7 +16,7 @@ from ..framework.memo import Memo
 from ..framework.metrics import Timing
 from ..framework.storage import ReadView, View
 from ..storage.store import Store, Transaction, Watch, unchanged
-from . import expiry
+from .agenda import Agenda
 from .identity import Profile
 from .layout import ROOT
 from .lease_index import escape, unescape
@@ -53,11 +53,12 @@ class StoredPolicy:
 class PolicyStore:
     """The ACL policies of one namespace; ``prefix`` is that of its storage keys. ``gets``: how long finding takes."""
 
-    def __init__(self, prefix: str, clock: Clock, gets: Timing) -> None:
+    def __init__(self, prefix: str, clock: Clock, gets: Timing, agenda: Agenda) -> None:
         self._namespace = prefix
         self._prefix = f"{prefix}sys/policy/"
         self._clock = clock
         self._gets = gets
+        self._agenda = agenda
         self._parsed = Memo(_decode)
         self._compiled: dict[tuple[str, ...], Compiled] = {}
         self._fixed = {
@@ -132,7 +133,7 @@ class PolicyStore:
         about = {"version": version, "modified": self._clock.time(), "cas_required": cas_required, **settings}
         view.put(self._key(name), orjson.dumps({"text": text, **{key: value for key, value in about.items() if value}}))
         if expiration is not None:
-            expiry.add(view, self._namespace, expiration, POLICY_KIND, escape(name))
+            self._agenda.add(view, self._namespace, expiration, POLICY_KIND, escape(name))
         return policy
 
     async def delete(self, view: View, name: str) -> None:
@@ -145,7 +146,7 @@ class PolicyStore:
 
     def _drop_end(self, view: View, name: str, stored: StoredPolicy | None) -> None:
         if stored is not None and stored.policy.expiration is not None:
-            expiry.remove(view, self._namespace, stored.policy.expiration, POLICY_KIND, escape(name))
+            self._agenda.remove(view, self._namespace, stored.policy.expiration, POLICY_KIND, escape(name))
 
     async def expire(self, txn: Transaction, id_: str) -> None:
         """Delete the policy of an entry that is due, unless it lives on."""

@@ -30,8 +30,8 @@ from ..framework.messages import NOTHING
 from ..framework.metrics import Metrics
 from ..framework.storage import ReadView, View
 from ..storage.store import Store, Transaction
-from . import expiry
 from .accessors import KEY_SIZE, Accessors
+from .agenda import Agenda, is_over
 from .layout import ROOT, Namespace, prefix_of
 from .lease_index import LeaseIndexes
 from .token_trees import TokenTrees
@@ -152,6 +152,7 @@ class TokenStore:
         clock: Clock,
         namespaces: Mapping[str, Namespace],
         leases: LeaseIndexes,
+        agenda: Agenda,
         metrics: Metrics,
     ) -> None:
         self._root_id = _place(ROOT.prefix, "id")
@@ -161,6 +162,7 @@ class TokenStore:
         self._clock = clock
         self._namespaces = namespaces
         self._leases = leases
+        self._agenda = agenda
         self._creations, self.revocations = metrics.timing("token.create"), metrics.timing("token.revoke-tree")
         self._decoded = Memo(TokenEntry.load)
         self.on_revoke: list[Cleanup] = []
@@ -239,7 +241,7 @@ class TokenStore:
         if entry.parent:
             view.put(self.children(entry.parent) + key, b"", new=True)
         if entry.expire_time:
-            expiry.add(view, prefix, entry.expire_time, EXPIRY_KIND, key)
+            self._agenda.add(view, prefix, entry.expire_time, EXPIRY_KIND, key)
         if id_ := lease_id(entry):
             self._leases.of(prefix).add(view, id_, role=entry.login_role, point=point)
         self._creations.observe(perf_counter() - began)
@@ -252,9 +254,9 @@ class TokenStore:
     def extend(self, view: View, entry: TokenEntry, ttl: int, now: float) -> TokenEntry:
         """Give a token a new end, ``ttl`` seconds from ``now``."""
         prefix = prefix_of(entry.key)
-        expiry.remove(view, prefix, entry.expire_time, EXPIRY_KIND, entry.key)
+        self._agenda.remove(view, prefix, entry.expire_time, EXPIRY_KIND, entry.key)
         renewed = entry._replace(expire_time=now + ttl, last_renewal=now)
-        expiry.add(view, prefix, renewed.expire_time, EXPIRY_KIND, entry.key)
+        self._agenda.add(view, prefix, renewed.expire_time, EXPIRY_KIND, entry.key)
         self.put(view, renewed)
         return renewed
 
@@ -293,14 +295,14 @@ class TokenStore:
         if entry.parent:
             view.delete(self.children(entry.parent) + entry.key)
         if entry.expire_time:
-            expiry.remove(view, prefix_of(entry.key), entry.expire_time, EXPIRY_KIND, entry.key)
+            self._agenda.remove(view, prefix_of(entry.key), entry.expire_time, EXPIRY_KIND, entry.key)
         if id_ := lease_id(entry):
             self._leases.of(prefix_of(entry.key)).remove(view, id_, entry.login_role)
 
     async def expire(self, view: View, key: str) -> None:
         """End a token whose time has come; one that was renewed meanwhile lives on."""
         entry = await self.by_key(view, key)
-        if entry is not None and entry.expire_time and expiry.is_over(entry.expire_time, self._clock.time()):
+        if entry is not None and entry.expire_time and is_over(entry.expire_time, self._clock.time()):
             await self.trees.revoke(view, key, spare_children=False, most=_FEW)
 
     async def tidy(self, store: Store, namespace: Namespace) -> int:

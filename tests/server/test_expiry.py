@@ -7,6 +7,7 @@ import logging
 
 import pytest
 from caveau.framework.errors import PermissionDenied, StoreError
+from caveau.server.agenda import Agenda
 from caveau.server.expiry import Expiry
 from caveau.storage.inmem import InmemStore
 from caveau.storage.store import Store
@@ -37,7 +38,8 @@ def expiry():
     async def unreachable(txn, id_):
         raise StoreError("the disk is gone")
 
-    index = Expiry(store, "namespaces/root/", {"thing": end, "broken": fail, "unreachable": unreachable})
+    enders = {"thing": end, "broken": fail, "unreachable": unreachable}
+    index = Expiry(store, "namespaces/root/", enders, Agenda())
     index.ended = ended
     index.store = store
     return index

@@ -392,12 +392,3 @@ async def test_namespaces_are_loaded_when_they_are_first_used(nested):
     await who(nested, "kv/who", nested.admins["z/"], namespace="z/")
     assert [each.node.namespace.path for each in namespaces._open.values()] == ["z/"]
     assert namespaces.at("") is ROOT
-
-
-async def test_every_namespace_is_looked_at_in_its_turn(nested):
-    namespaces = nested.core.namespaces
-    for i in range(250):
-        await nested.call("update", f"sys/namespaces/n{i}")
-    namespaces._looked_at = ""  # the server itself may have begun
-    seen = [each.id for _ in range(3) for each in namespaces._next()]
-    assert sorted(seen) == sorted(namespaces.live)
