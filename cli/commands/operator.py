@@ -70,6 +70,8 @@ OPERATOR = Group(
         Lazy("init", "Initialize a server", ".commands.operator_init:INIT"),
         Command("key-status", key_status, "Shows the encryption key in use.\n\n    $ caveau operator key-status",
                 summary="Show the encryption key in use", formats=True),
+        Lazy("members", "List the nodes of the cluster", ".commands.operator_raft:MEMBERS"),
+        Lazy("raft", "Operate a cluster", ".commands.operator_raft:RAFT"),
         Lazy("rekey", "Make new unseal keys", ".commands.operator_rekey:REKEY"),
         Command("rotate", rotate,
                 "Makes a new encryption key for what is written from now on; what is there stays readable.\n\n"

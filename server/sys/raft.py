@@ -92,6 +92,8 @@ class RaftRoutes(SystemRoutes):
         from ..cluster.settings import JoinTarget
 
         raft = self.raft
+        if raft.joining.member:
+            return Response(data={"joined": True}, bare=True)
         target = JoinTarget.of({name: getattr(p, name) or "" for name in _JOIN_FIELDS})
         try:
             await raft.joining.join(target, non_voter=p.non_voter)
@@ -193,14 +195,15 @@ class RaftRoutes(SystemRoutes):
             told = await raft.ask(each.server, again=False) if each.connected else None
             servers[each.server.id] = _state(each, raft.node, term, told.version if told else "")
         voters = [each for each in members if each.server.voter]
+        others = [each.server.id for each in members if not each.server.voter]
         well = sum(each.healthy for each in voters)
         return {
             "healthy": all(each.healthy for each in members),
             "failure_tolerance": max(well - (len(voters) // 2 + 1), 0),
             "leader": raft.node,
             "voters": [each.server.id for each in voters],
-            "non_voters": [each.server.id for each in members if not each.server.voter] or None,
             "servers": servers,
+            **({"non_voters": others} if others else {}),
         }
 
     # Commits

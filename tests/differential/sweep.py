@@ -73,8 +73,8 @@ _NOT_SWEPT = ("/sys/monitor", "/sys/pprof", "/sys/metrics", "/sys/in-flight-req"
 _BODY = '{"no_such_parameter": 1}'
 
 ABSENT = {
-    "/sys/storage/raft/": "clusters come later",
-    "/sys/ha-status": "clusters come later",
+    "/sys/storage/raft/": "only a server whose storage is raft has a cluster; tests/clients has one",
+    "/sys/ha-status": "only a server whose storage is raft has a cluster; tests/clients has one",
     "/sys/config/reload/": "OpenBao describes it and serves no subsystem; the signal HUP reloads",
     "/sys/external-keys/": "engines keep their keys behind the barrier; none uses an HSM or a cloud's keys",
     "/sys/internal/inspect/request": "shows a structure of OpenBao's own, for authors of its plugins",
