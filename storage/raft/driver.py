@@ -40,8 +40,8 @@ _log = logging.getLogger(__name__)
 
 _GROUP = 4 << 20
 """Bytes of values after which a group of batches takes no more."""
-_INLINE = 256 << 10
-"""Bytes up to which the event loop applies a step itself: it takes less time than handing it over."""
+_INLINE_ROWS, _INLINE_BYTES = 8, 64 << 10
+"""Up to which the event loop applies steps itself: it takes less time than handing them over."""
 _PATIENCE = 5.0
 """Seconds that a current read waits for a leader, and a leader that stops for one that takes over."""
 _NEAR = 1000
@@ -246,7 +246,9 @@ class Driver:
         replica.propose(Proposal(command, partial(_finish, group.done), group.queued))
 
     async def _apply(self, steps: list[Step]) -> None:
-        if sum(step.size for step in steps) <= _INLINE and not any(step.restore for step in steps):
+        rows = sum(len(step.rows) for step in steps)
+        size = sum(step.size for step in steps)
+        if rows <= _INLINE_ROWS and size <= _INLINE_BYTES and not any(step.restore for step in steps):
             self._machine.apply(steps)
         else:
             await self._worker.do(partial(self._machine.apply, steps))

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
-from caveau.framework.errors import StoreError
+from caveau.framework.errors import OutcomeUnknown, StoreError
 from caveau.storage.raft.driver import Driver
-from caveau.storage.raft.engine import NotLeader, OutcomeUnknown, RaftEngine
+from caveau.storage.raft.engine import NotLeader, RaftEngine
 
 from .cluster import Events, cluster, until
 
@@ -143,7 +143,7 @@ async def test_without_a_majority_the_outcome_is_unknown_and_reads_are_refused(t
         await leader.propose({"k": b"v"})
         await three.crash("b")
         await three.crash("c")
-        with pytest.raises(OutcomeUnknown, match="whether this was stored is not known"):
+        with pytest.raises(OutcomeUnknown, match="leadership was lost"):
             await leader.propose({"k": b"w"})
         with pytest.raises(NotLeader, match="none is known"):
             await leader.propose({"k": b"x"})
