@@ -105,7 +105,7 @@ class Core:
             storage_type=self.storage_type,
         )
         if raft is not None:
-            raft.attach(self.seal)
+            raft.attach(self.seal, self.metrics)
         self.rekey = Rekey(self.seal, "barrier")
         self.rekey_recovery = Rekey(self.seal, "recovery")
         self.generate_root = GenerateRoot(self.seal)

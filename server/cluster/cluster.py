@@ -26,12 +26,14 @@ from .autopilot import Autopilot
 from .hello import Description, Heard, Said
 from .identity import RENEWED, Authority, Credentials
 from .joining import Joining
+from .measures import Measures
 from .port import FORWARD, HELLO, Port
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
     from ...framework.clock import Clock
+    from ...framework.metrics import Metrics
     from ..seal import SealCore
     from .store import ClusterStore
 
@@ -64,6 +66,7 @@ class Cluster:
         self.autopilot = Autopilot(self)
         self.admission: Admission
         self.joining: Joining
+        self.measures: Measures
         self.address = ""
         """``host:port`` at which other nodes reach this one."""
         self.active_since = 0.0
@@ -200,8 +203,9 @@ class Cluster:
 
     # The process
 
-    def attach(self, seal: SealCore) -> None:
+    def attach(self, seal: SealCore, metrics: Metrics) -> None:
         """Before anything else is asked."""
+        self.measures = Measures(metrics, self.engine)
         self.admission = Admission(self, seal)
         self.joining = Joining(self, seal)
 
@@ -303,6 +307,7 @@ class Cluster:
             if itself is not None and self.address and itself.address != self.address:
                 await self.engine.add(Server(self.node, self.address))
             await self.autopilot.tick()
+            self.measures.collect()
 
     async def _tend(self) -> None:
         while True:

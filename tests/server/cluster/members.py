@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 from caveau.framework.clock import FakeClock
 from caveau.framework.errors import CaveauError
+from caveau.framework.metrics import Metrics
 from caveau.server.cluster import Cluster, ClusterStore
 from caveau.server.cluster.admission import Answer
 from caveau.server.cluster.settings import JoinTarget
@@ -40,7 +41,8 @@ class Member:
         self.seal = SealCore(
             self.store, ShamirSeal(), hooks, clock=self.clock, version="", build_date="", storage_type="raft"
         )
-        self.cluster.attach(self.seal)
+        self.metrics = Metrics()
+        self.cluster.attach(self.seal, self.metrics)
         self._runner: web.AppRunner | None = None
         self.api = ""
 
