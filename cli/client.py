@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeGuard
+from typing import IO, Any, NamedTuple, TypeGuard
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from . import durations, environment, token_store, transport, values
@@ -128,6 +128,20 @@ class Client:
                 yield lines
         except TransportError as e:
             raise ClientError(f'Get "{url}": {e}') from e
+
+    def upload(self, path: str, content: IO[bytes]) -> None:
+        """POST a file as it is, to a server that takes its time for the answer. Raises as ``request`` does."""
+        url, sent, _ = self._prepared("POST", path, None, None, {}, preflight=False)
+        size = content.seek(0, 2)
+        content.seek(0)
+        sent |= {"Content-Length": str(size), "Content-Type": "application/gzip"}
+        settings = self.settings
+        try:
+            response = transport.exchange(settings.address, settings.tls, "POST", urlsplit(url).path, sent, content, 0)
+        except TransportError as e:
+            raise ClientError(f'Post "{url}": {e}') from e
+        if response.status >= 300:
+            raise self._refusal("POST", url, response)
 
     def _prepared(
         self, method: str, path: str, body: Any, query: dict[str, Any] | None, headers: dict[str, str], preflight: bool

@@ -7,7 +7,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import IO, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 MAX_BODY = 1 << 28
@@ -119,8 +119,9 @@ class _TLSConnection(http.client.HTTPSConnection):
 
 
 def exchange(
-    address: Address, tls: TLS, method: str, target: str, headers: dict[str, str], body: bytes | None, timeout: float
-) -> Response:
+    address: Address, tls: TLS, method: str, target: str, headers: dict[str, str],
+    body: bytes | IO[bytes] | None, timeout: float,
+) -> Response:  # fmt: skip
     """Send one request, read the whole answer. ``timeout`` is in seconds, 0 for none.
 
     Raises TransportError.
@@ -155,8 +156,9 @@ def _lower(answer: http.client.HTTPResponse) -> dict[str, str]:
 
 @contextmanager
 def _opened(
-    address: Address, tls: TLS, method: str, target: str, headers: dict[str, str], body: bytes | None, timeout: float
-) -> Iterator[http.client.HTTPResponse]:
+    address: Address, tls: TLS, method: str, target: str, headers: dict[str, str],
+    body: bytes | IO[bytes] | None, timeout: float,
+) -> Iterator[http.client.HTTPResponse]:  # fmt: skip
     """The answer to a request, its body not read yet. What goes wrong until the end is a TransportError."""
     limit = timeout or None
     connection: http.client.HTTPConnection

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import values
-from ..command import Command, Group
+from ..command import Command, Group, Lazy
 from ..flags import Flag
 from ..invocation import CommandError, Invocation
 
@@ -235,10 +235,12 @@ RAFT = Group(
         Command("promote", _change("promote", "promoting server", "Server promoted successfully!"),
                 "Has a node that only follows vote.\n\n    $ caveau operator raft promote node3",
                 summary="Have a node vote", usage="<server_id>", arity=None, formats=True),
+        Lazy("recover", "Form a cluster anew of what survives", ".commands.operator_recover:RECOVER"),
         Command("remove-peer", _change("remove-peer", "removing the peer from raft cluster",
                                        "Peer removed successfully!"),
                 "Removes a node from the cluster.\n\n    $ caveau operator raft remove-peer node3",
                 summary="Remove a node", usage="<server_id>", arity=None, formats=True),
+        Lazy("snapshot", "Save, restore and look into snapshots", ".commands.operator_snapshot:SNAPSHOT"),
     ),
     summary="Operate a cluster",
 )  # fmt: skip
