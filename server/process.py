@@ -23,17 +23,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..framework.errors import CaveauError
+from ..framework.errors import CaveauError, StoreError
 from ..framework.metrics import INTERVAL
+from ..framework.storage import Led, Physical
 from . import lean, logs, plugins
-from .config import ConfigError, ListenerConfig, SealConfig, ServerConfig, cluster_address, load, without_effect
+from .config import (
+    ConfigError,
+    ListenerConfig,
+    SealConfig,
+    ServerConfig,
+    StorageConfig,
+    cluster_address,
+    load,
+    without_effect,
+)
 from .dev import DevKeys, DevOptions, clear_unfinished, dev_banner, open_dev, write_cluster_json
 from .log_levels import LEVELS
 from .telemetry import usage
 from .telemetry.runtime import Collections
 
 if TYPE_CHECKING:
-    from ..framework.storage import Physical
     from ..storage.seals import Seal
     from .cluster import Cluster
     from .core import Core
@@ -135,11 +144,12 @@ def _pid_file(config: ServerConfig) -> Iterator[None]:
             path.unlink()
 
 
-def make_store(config: ServerConfig) -> Physical:
-    """The configured store, not opened yet. Raises ConfigError."""
-    store = config.storage
+def make_store(store: StorageConfig | None, *, waits: bool = True) -> Physical:
+    """A configured store, not opened yet. Raises ConfigError. ``waits``: whether opening may, while another server
+    has it, if it is configured so."""
     assert store is not None
-    physical: Physical = _plugin("storage", store.type, store.options, store.origin)
+    options = {name: value for name, value in store.options.items() if waits or name != "ha_enabled"}
+    physical: Physical = _plugin("storage", store.type, options, store.origin)
     return physical
 
 
@@ -174,12 +184,13 @@ class _Process:
         self.tracing: Tracing | None = None
         self.usage_period = usage.period(config.telemetry.usage_gauge_period)  # seconds
         self.tasks: set[asyncio.Task[None]] = set()
+        self.deposed: StoreError | None = None
 
     def prepare(self) -> None:
         """What can be found wrong before anything starts."""
         if self.dev and self.dev.persist:
             clear_unfinished(self.dev.persist)
-        self.physical = make_store(self.config)
+        self.physical = make_store(self.config.storage)
         self.seal = make_seal(self.config)
         if self.config.telemetry.otlp_endpoint:
             from .telemetry.tracing import tracing
@@ -225,6 +236,8 @@ class _Process:
             if self.usage_period:
                 self.spawn(usage.watch(core, self.usage_period))
             self.handle_signals(core, ended)
+            if isinstance(physical, Led):
+                self.spawn(self.watch_lead(physical, core, ended))
             try:
                 print(self.banner(), flush=True)
                 await self.start(core)
@@ -245,6 +258,8 @@ class _Process:
             await seal.close()
             if self.raft is not None:
                 await self.raft.close()
+        if self.deposed is not None:
+            raise self.deposed
 
     async def start(self, core: Core) -> None:
         from .access import handler
@@ -283,6 +298,15 @@ class _Process:
                 await core.start()
             except CaveauError as error:
                 _log.warning("the seal did not open: %s", error)
+
+    async def watch_lead(self, store: Led, core: Core, ended: asyncio.Event) -> None:
+        """End when another server may have the store: what this one remembers of it may be out of date."""
+        self.deposed = await store.deposed()
+        _log.error("sealing, and ending: %s", self.deposed)
+        try:
+            await core.stop()
+        finally:
+            ended.set()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ...framework.errors import CaveauError
+from ...framework.errors import CaveauError, StoreInUse
 from ...framework.storage import Physical
 from ..config import ConfigError, ServerConfig
 from ..process import make_store
@@ -23,7 +23,7 @@ _ROUNDS = 5
 def check(found: Check, config: ServerConfig) -> None:
     """Fill ``found``."""
     try:
-        physical = make_store(config)
+        physical = make_store(config.storage, waits=False)
     except (ConfigError, CaveauError) as error:
         found.add("Create Storage Backend", ERROR, str(error))
         return
@@ -35,10 +35,8 @@ def check(found: Check, config: ServerConfig) -> None:
     try:
         seconds = asyncio.run(_try(physical))
     except CaveauError as error:
-        message, advice = str(error), ""
-        if "another process" in message:
-            advice = "The server is running: stop it, or use -skip=storage."
-        found.add("Check Storage Access", ERROR, message, advice)
+        advice = "The server is running: stop it, or use -skip=storage." if isinstance(error, StoreInUse) else ""
+        found.add("Check Storage Access", ERROR, str(error), advice)
     else:
         found.add("Check Storage Access", *_rated(seconds, "A commit"))
 

@@ -93,6 +93,11 @@ class PostgresqlStore:
             waits=_flag(config, "ha_enabled"),
         )
 
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """What makes the tables, for who does it by hand."""
+        return self._database.statements
+
     async def open(self) -> None:
         """Connect, make the tables, and take the lead. Raises StoreError: StoreInUse if another server has it."""
         self._database.open()

@@ -61,6 +61,7 @@ class Writer:
         self._reason: StoreError = StoreUnreachable("postgresql: not connected")
         self._lost: StoreError | None = None
         self._keeping: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()  # connections on their way back to the pool
         name = database.leader_name
         self._take = f"UPDATE {name} SET epoch = epoch + 1 RETURNING epoch, commits"  # noqa: S608
         self._state = f"SELECT epoch, commits FROM {name}"  # noqa: S608
@@ -99,6 +100,7 @@ class Writer:
         connection, self._connection = self._connection, None
         if connection is not None:
             await _end(connection)
+        await asyncio.gather(*self._ending)
         self._lost = self._lost or StoreError("postgresql: the store is not open")
         self._up.set()
 
@@ -186,7 +188,10 @@ class Writer:
         self._recorded = recorded
         self._connection = connection
         self._up.set()
-        watch(connection, partial(self._drop, connection, ConnectionError("the database closed the connection")))
+        watch(
+            connection,
+            partial(self._drop, connection, StoreUnreachable("postgresql: the database closed the connection")),
+        )
 
     def _drop(self, connection: AsyncConnection, error: BaseException) -> None:
         """The connection is of no use any more."""
@@ -197,7 +202,9 @@ class Writer:
         self._since = asyncio.get_running_loop().time()
         self._reason = self._database.explain(error)
         self._down.set()
-        driver(connection).terminate()
+        ending = asyncio.create_task(_end(connection))
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
         _log.warning("the connection that writes broke, and is made again: %s", self._reason)
 
     def _depose(self, reason: str) -> StoreError:
@@ -246,6 +253,7 @@ class Writer:
 
     async def _again(self) -> None:
         """Take the lock again, if nobody has led meanwhile."""
+        await self._database.forget()  # what waits in the pool has most likely broken too
         connection = await self._connect()
         if connection is None:
             return

@@ -20,6 +20,10 @@ from caveau.storage.sqlite import SqliteStore
 
 ROUNDS = int(os.environ.get("CAVEAU_KILL_ROUNDS", "25"))
 WRITERS = 8
+STORES = {
+    "sqlite": "caveau.storage.sqlite:SqliteStore",
+    "postgresql": "caveau.storage.postgresql.store:PostgresqlStore",
+}
 KEYS = 4  # of a batch, each under another folder, so that they are on different pages
 
 
