@@ -67,6 +67,7 @@ class Autopilot:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._since: dict[str, tuple[bool, float]] = {}  # by node: how it is, and since when
+        self._known: dict[str, float] = {}  # by node: since when this node, the leader, waits to hear of it
 
     async def settings(self) -> AutopilotSettings:
         raw = await self._cluster.read(SETTINGS)
@@ -81,6 +82,7 @@ class Autopilot:
     def forget(self) -> None:
         """This node has begun to lead."""
         self._since.clear()
+        self._known.clear()
 
     def look(self, settings: AutopilotSettings) -> list[Health]:
         """How every member is, by what this node, the leader, knows."""
@@ -90,6 +92,7 @@ class Autopilot:
         for server in status.configuration.servers:
             itself = server.id == status.node
             peer = peers.get(server.id)
+            known = self._known.setdefault(server.id, now)
             healthy = itself or (peer is not None and _healthy(peer, status, settings))
             before = self._since.get(server.id)
             if before is None or before[0] != healthy:
@@ -97,7 +100,7 @@ class Autopilot:
             found.append(
                 Health(
                     server,
-                    0.0 if itself or peer is None else peer.silent,
+                    0.0 if itself or peer is None else min(peer.silent, now - known),
                     itself or (peer is not None and peer.connected),
                     healthy,
                     status.last if itself else peer.match if peer else 0,
@@ -105,7 +108,8 @@ class Autopilot:
                 )
             )
         members = {server.id for server in status.configuration.servers}
-        self._since = {node: since for node, since in self._since.items() if node in members}
+        for gone in self._known.keys() - members:
+            del self._known[gone], self._since[gone]
         return found
 
     async def tick(self) -> None:

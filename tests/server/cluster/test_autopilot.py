@@ -87,6 +87,9 @@ async def test_nodes_that_are_gone_for_long_are_removed_while_enough_stay():
     assert cluster.removed == []  # it was not asked to
     await cluster.autopilot.configure({"cleanup_dead_servers": True, "min_quorum": 4})
     await cluster.autopilot.tick()
+    assert cluster.removed == []  # it leads only since now, and has not waited for them
+    cluster.clock.advance(86401)
+    await cluster.autopilot.tick()
     await cluster.autopilot.tick()
     assert cluster.removed == ["d"]  # four are to stay
 
@@ -96,6 +99,8 @@ async def test_half_of_the_voters_is_not_removed_however_silent():
     await cluster.autopilot.configure({"cleanup_dead_servers": True, "min_quorum": 3})
     for name in "cd":
         cluster.engine.peers[name] = Peer(name, False, 50, 90000.0)
+    await cluster.autopilot.tick()
+    cluster.clock.advance(86401)
     await cluster.autopilot.tick()
     assert cluster.removed == []
 
