@@ -232,7 +232,7 @@ class Intents:
         if entry is None:
             return
         failures = entry.failures + 1
-        delay = retry_delay(min(failures, _LONGEST_WAIT), self._node.leases.luck())
+        delay = retry_delay(min(failures, _LONGEST_WAIT), self._node.revocations.luck())
         _log.warning("what %s began at another system is not settled, attempt %d; again in %.0f s: %s",
                      entry.path, failures, delay, error)  # fmt: skip
         self._forget(txn, entry)

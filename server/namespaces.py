@@ -22,9 +22,9 @@ from .agenda import Agenda
 from .identity.mfa.login import LoginMfa
 from .layout import NAMESPACES, ROOT, Namespace, cubbyhole, cubbyholes, visits
 from .lease_index import LeaseIndexes
-from .leases import end_with_tokens
 from .node import Node, OnCommit, leaves
 from .pipeline import Pipeline
+from .revocations import end_with_tokens
 from .slices import Slices
 from .tokens import TokenEntry, TokenStore, random_id
 from .wrapping import ABOUT_ONE, CONTROL_POLICY, WRAPPING_POLICY
@@ -326,7 +326,7 @@ class Namespaces:
             node = opened.node if opened is not None else Node(self.core, self, namespace)
             if opened is None:
                 await node.open()
-            await node.leases.revoke_prefix("", force=True)
+            await node.revocations.revoke_prefix("", force=True)
             await node.intents.forget_mount()
             await node.close()
             self.leases.forget(namespace.prefix)

@@ -25,6 +25,7 @@ from .mounts import SINGLETONS, Mount, MountConfig, MountEntry, Router
 from .passwords import PasswordPolicies
 from .policies import POLICY_KIND, PolicyStore
 from .policy import ACL, builtin
+from .revocations import Revocations
 from .telemetry.sources import entity_created
 from .tokens import EXPIRY_KIND, ROOT_PATH, TokenEntry
 
@@ -103,6 +104,7 @@ class Node:
         self.expiry = Expiry(self.store, prefix, enders, namespaces.agenda)
         self.expiry.records[EXPIRY_KIND] = self.tokens.record
         self.leases = Leases(self)
+        self.revocations = Revocations(self)
         self.intents = Intents(self)
         self.passwords = PasswordPolicies(prefix)
         self.identity = IdentityStore(prefix, self.clock)
@@ -286,7 +288,9 @@ class Node:
         """Delete all that a mount stored, in bounded steps, and last its entry."""
         if mount is not None:
             await _cleanup(mount)
-        await self.leases.revoke_prefix(entry.point.rstrip("/"), force=True)  # given while it was taken out of service
+        await self.revocations.revoke_prefix(
+            entry.point.rstrip("/"), force=True
+        )  # given while it was taken out of service
         await self.intents.forget_mount(entry)
         await self.clear(self.storage_prefix(entry))
         if entry.table == "auth":
@@ -418,7 +422,7 @@ class Node:
 
     async def _tidy_leases(self) -> None:
         try:
-            found = await self.leases.tidy()
+            found = await self.revocations.tidy()
         except Exception:
             _log.exception("tidying leases failed")
         else:

@@ -93,9 +93,9 @@ class LeaseRoutes(SystemRoutes):
     async def revoke_lease(self, req: CoreRequest, p: RevokeParams) -> Response | None:
         """Revoke a lease: take back what it gave."""
         if p.sync:
-            await req.node.leases.revoke(p.id())
+            await req.node.revocations.revoke(p.id())
             return None
-        await req.node.leases.revoke_later(p.id())
+        await req.node.revocations.revoke_later(p.id())
         return Response(status=202, body=b"")
 
     @update("leases/revoke-prefix/{prefix:some}", sudo=True, writes=False)
@@ -104,9 +104,9 @@ class LeaseRoutes(SystemRoutes):
     async def revoke_prefix(self, req: CoreRequest, p: PrefixParams) -> Response | None:
         """Revoke all leases under a path."""
         if p.sync:
-            await req.node.leases.revoke_prefix(p.prefix)
+            await req.node.revocations.revoke_prefix(p.prefix)
             return None
-        await req.node.leases.revoke_prefix_later(p.prefix)
+        await req.node.revocations.revoke_prefix_later(p.prefix)
         return Response(status=202, body=b"")
 
     @update("leases/revoke-force/{prefix:some}", sudo=True, writes=False)
@@ -114,7 +114,7 @@ class LeaseRoutes(SystemRoutes):
     @measured("expire.revoke-force")
     async def revoke_force(self, req: CoreRequest, p: ForcedParams) -> None:
         """Forget all leases under a path, whether or not what they gave can be taken back."""
-        await req.node.leases.revoke_prefix(p.prefix, force=True)
+        await req.node.revocations.revoke_prefix(p.prefix, force=True)
 
     @update("leases/tidy", writes=False)
     async def tidy_leases(self, req: CoreRequest, p: NoParams) -> Response:

@@ -209,7 +209,7 @@ class MountRoutes(SystemRoutes):
         purge = await req.node.disable(req.root, point, req.on_commit)
         if purge is None:
             return
-        await req.node.leases.revoke_prefix(point.rstrip("/"))  # while there is an engine that can
+        await req.node.revocations.revoke_prefix(point.rstrip("/"))  # while there is an engine that can
         await req.node.intents.recover_mount(point)
         self.core.quotas.follow(req.root, req.node.namespace.path, point, "", req.on_commit)
 
@@ -346,7 +346,7 @@ class MountRoutes(SystemRoutes):
         if (below := await req.node.namespaces.in_the_way(req.root, req.node.namespace, target)) is not None:
             raise InvalidRequest(f'path already in use at "{below.path}"')
         entry = await req.node.stored_entry(req.root, mount)
-        await req.node.leases.revoke_prefix(source.rstrip("/"))  # their ids are paths that are going to lead nowhere
+        await req.node.revocations.revoke_prefix(source.rstrip("/"))  # their ids are paths that will lead nowhere
         await req.node.replace(req.root, mount, replace(entry, path=relative), req.on_commit)
         self.core.quotas.follow(req.root, req.node.namespace.path, source, target, req.on_commit)
         move = str(uuid.uuid4())

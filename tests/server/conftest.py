@@ -1,4 +1,4 @@
-"""A server without its HTTP; certificates for tests: a CA and what it signs, as PEM files."""
+"""A server without its HTTP, and one with leases; certificates for tests: a CA and what it signs, as PEM files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from caveau.tests.server.harness import Server
+from caveau.tests.server.leasing import serve
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -82,3 +83,15 @@ async def server() -> AsyncIterator[Server]:
     made = await Server().start(("kv-v1", "kv-v2"))
     yield made
     await made.core.stop()
+
+
+@pytest.fixture
+async def db() -> AsyncIterator[Server]:
+    """A server with an engine of leases at ``db/``; ``db.users`` is the engine."""
+    server, users = await serve()
+    server.users = users  # type: ignore[attr-defined]
+    server.node.revocations.luck = lambda: 0.5
+    server.node.namespaces._reaper.cancel()  # tests say themselves when
+    await server.policy("all", 'path "*" { capabilities = ["create", "read", "update", "delete", "list", "sudo"] }')
+    yield server
+    await server.core.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from caveau.framework import Engine, Field, Lease, Params, Request, Response, read, renew, revoke, update
+from caveau.framework.errors import InvalidRequest
 from caveau.server.mounts import MountConfig, MountEntry
 from caveau.server.node import Node
 from caveau.tests.server.harness import Server
@@ -125,3 +126,20 @@ async def mount(
     made = await at.store.run(lambda txn: at.enable(txn, entry, txn.on_commit))
     assert isinstance(made.engine, Users)
     return made.engine
+
+
+async def give(db: Server, path: str = "db/creds/web", token: str | None = None, **params: Any) -> str:
+    """Ask for a secret: the id of its lease."""
+    return (await db.call("read", path, params, token)).lease_id
+
+
+async def lookup(db: Server, id_: str) -> dict[str, Any]:
+    return (await db.call("update", "sys/leases/lookup", {"lease_id": id_})).data
+
+
+async def alive(db: Server, id_: str) -> bool:
+    try:
+        await lookup(db, id_)
+    except InvalidRequest:
+        return False
+    return True
