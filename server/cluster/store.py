@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Self
 
@@ -11,6 +12,7 @@ from ...storage.raft.store import RaftStore
 from ...storage.raft.tls import ALPN, TlsTransport
 from .gate import Gate
 from .identity import Identity
+from .peers import take_up
 from .port import FORWARD, HELLO
 from .settings import Settings
 
@@ -34,6 +36,10 @@ class ClusterStore(RaftStore):
     def from_config(cls, options: Mapping[str, str]) -> Self:
         """Raises InvalidRequest naming the setting that is missing, wrong or unknown."""
         return cls(Settings.of(options))
+
+    async def open(self) -> None:
+        await asyncio.to_thread(take_up, self.settings.path, self.node)
+        await super().open()
 
     async def bootstrap(self, address: str) -> None:
         """Make a new node a cluster of one, that others reach at ``address``. Nothing happens if it is a member."""

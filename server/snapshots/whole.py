@@ -12,8 +12,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ... import __version__
 from ...framework.clock import rfc3339
-from ...framework.errors import InvalidRequest, Sealed
-from ...framework.storage import Snapshots
+from ...framework.errors import InvalidRequest, Sealed, UnsupportedPath
+from ...framework.storage import Physical, Snapshots
 from ...storage.barrier import CorruptEntry, WrongRootKey
 from ...storage.snapshots import Archive, Scratch, State, pieces, unpack
 from ...storage.snapshots.archive import SUMS_KEY
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+OF_NODES = "core/raft/"
 _CHECKED = 32 << 20  # bytes that arrive between two looks at how full the disk is
 
 
@@ -36,10 +37,10 @@ class Whole:
 
     @property
     def store(self) -> Snapshots:
-        """Raises InvalidRequest for one that cannot be copied."""
+        """Raises UnsupportedPath for one that cannot be copied."""
         store = self._core.physical
         if not isinstance(store, Snapshots):
-            raise InvalidRequest(f'storage "{self._core.storage_type}" has no snapshots: "raft" and "sqlite" have')
+            raise UnsupportedPath(f'storage "{self._core.storage_type}" has no snapshots: "raft" and "sqlite" have')
         return store
 
     @property
@@ -93,12 +94,17 @@ class Whole:
                 await seal.hooks.on_initialize()
             await self.store.restore(path)
             return
+        nodes = await self._of_nodes()
         await core.suspend()
         try:
             await self.store.restore(path)
         finally:
             try:
                 await seal.barrier.reload()
+                gone = dict.fromkeys(await keys_below(core.physical, OF_NODES))
+                kept = {key: seal.barrier.encrypt(key, value) for key, value in nodes.items()}
+                if gone or kept:
+                    await core.physical.commit({**gone, **kept})
                 await core.serve(seal.barrier)
             except WrongRootKey:
                 _log.warning("what was restored has other keys: unseal with those that it had")
@@ -106,6 +112,12 @@ class Whole:
             except BaseException:
                 await seal.close_barrier()
                 raise
+
+    async def _of_nodes(self) -> dict[str, bytes]:
+        """What a cluster knows of its nodes. It is not of the time of a snapshot, but stays as it is."""
+        store, barrier = self._core.physical, self._core.seal.barrier
+        found = {key: await store.get(key) for key in await keys_below(store, OF_NODES)}
+        return {key: barrier.decrypt(key, entry) for key, entry in found.items() if entry is not None}
 
     def _check_keys(self, archive: Archive) -> None:
         try:
@@ -123,6 +135,14 @@ class Whole:
         nothing yet, as anyone may initialize it then."""
         if self._core.sealed and await self._core.seal.barrier.initialized():
             raise Sealed
+
+
+async def keys_below(store: Physical, folder: str) -> list[str]:
+    """Every key that begins with ``folder``."""
+    found: list[str] = []
+    for name in await store.list(folder):
+        found += await keys_below(store, folder + name) if name.endswith("/") else [folder + name]
+    return found
 
 
 async def receive(content: AsyncIterator[bytes], path: Path) -> Path:

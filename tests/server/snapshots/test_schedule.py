@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from caveau.framework.errors import InvalidRequest, NotFound, PermissionDenied
+from caveau.framework.errors import InvalidRequest, NotFound, PermissionDenied, UnsupportedPath
 from caveau.tests.server.harness import Server
 
 from .bucket import KEY_ID, REGION, SECRET, serving_bucket
@@ -211,7 +211,7 @@ async def test_sudo_is_needed(server: Server, tmp_path: Path) -> None:
 
 async def test_a_store_in_memory_has_no_schedule() -> None:
     server = await Server().start()
-    with pytest.raises(InvalidRequest, match="has no snapshots"):
+    with pytest.raises(UnsupportedPath, match="has no snapshots"):
         await configure(server, **local(Path("/nowhere")))
 
 

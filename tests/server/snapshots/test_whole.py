@@ -12,7 +12,15 @@ from pathlib import Path
 
 import orjson
 import pytest
-from caveau.framework.errors import InvalidRequest, NotFound, PermissionDenied, RequestTooLarge, Sealed, StoreError
+from caveau.framework.errors import (
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+    RequestTooLarge,
+    Sealed,
+    StoreError,
+    UnsupportedPath,
+)
 from caveau.tests.server.harness import Server
 from caveau.tests.server.overhttp import serving
 
@@ -170,9 +178,9 @@ async def test_it_must_fit_on_the_disk(server: Server, monkeypatch: pytest.Monke
 
 async def test_a_store_in_memory_has_none() -> None:
     server = await Server().start()
-    with pytest.raises(InvalidRequest, match='storage "inmem" has no snapshots'):
+    with pytest.raises(UnsupportedPath, match='storage "inmem" has no snapshots'):
         await save(server)
-    with pytest.raises(InvalidRequest, match='storage "inmem" has no snapshots'):
+    with pytest.raises(UnsupportedPath, match='storage "inmem" has no snapshots'):
         await restore(server, b"")
 
 
@@ -200,3 +208,15 @@ async def test_parts_that_arrive_are_put_together(server: Server) -> None:
     await put(server, "app", "after")
     await server.call("update", "sys/storage/raft/snapshot", content=sent(content, 1 << 20))
     assert await value(server, "app") == "before"
+
+
+async def test_what_a_cluster_knows_of_its_nodes_stays(server: Server) -> None:
+    store, barrier = server.store, server.core.seal.barrier
+    old, new = "core/raft/node/old", "core/raft/node/new"
+    await store.commit({old: barrier.encrypt(old, b"old")})
+    content = await save(server)
+    await server.call("update", "sys/rotate")  # with a key that the restored keyring has not
+    await store.commit({old: None, new: barrier.encrypt(new, b"new")})
+    await restore(server, content)
+    assert await store.get(old) is None
+    assert barrier.decrypt(new, await store.get(new)) == b"new"
