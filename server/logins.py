@@ -30,7 +30,7 @@ async def log_in(req: CoreRequest, response: Response) -> None:
             req.root, req.mount.entry, auth.alias_name, auth.alias_meta, auth.group_aliases
         )
     if req.node.enforced and (needed := req.node.namespaces.mfa.needed(req.node.namespace, req.mount, profile)):
-        await req.node.namespaces.mfa.begin(req, response, auth, profile, role, needed)
+        await req.node.namespaces.mfa.logins.begin(req, response, auth, profile, role, needed)
     else:
         await issue(req, response, auth, profile, role, req.incoming.path)
 

@@ -19,7 +19,7 @@ from ..framework.errors import InvalidRequest, NotFound, PermissionDenied, Unava
 from ..storage.barrier import Barrier
 from ..storage.store import Store, Transaction
 from .agenda import Agenda
-from .identity.mfa.login import LoginMfa
+from .identity.mfa.enforced import Enforced
 from .layout import NAMESPACES, ROOT, Namespace, cubbyhole, cubbyholes, visits
 from .lease_index import LeaseIndexes
 from .node import Node, OnCommit, leaves
@@ -78,7 +78,7 @@ class Namespaces:
         self.tokens: TokenStore
         self.root: Node
         self.pipeline: Pipeline
-        self.mfa = LoginMfa(self)
+        self.mfa = Enforced(self)
         self._by_path: dict[str, Namespace] = {}
         self._open: dict[str, _Open] = {}
         self._opening: dict[str, asyncio.Task[_Open]] = {}

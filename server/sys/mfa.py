@@ -33,4 +33,4 @@ class MfaRoutes(SystemRoutes):
             raise InvalidRequest("missing request ID")
         if not all(isinstance(values, list) for values in p.mfa_payload.values()):
             raise InvalidRequest("invalid mfa payload")
-        return req.node.namespaces.mfa.validate(req, p.mfa_request_id, p.mfa_payload)
+        return req.node.namespaces.mfa.logins.validate(req, p.mfa_request_id, p.mfa_payload)

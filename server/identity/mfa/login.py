@@ -8,16 +8,15 @@ the token.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ....framework import Auth, Response
+from ....framework.clock import Clock
 from ....framework.errors import InvalidRequest, MultipleErrors, PermissionDenied
-from ....framework.storage import ReadView
 from ....storage.store import Transaction
-from ...layout import ROOT, Namespace
+from ...layout import Namespace
 from ...limiting import admit_lease
 from ...logins import issue
 from ...mounts import Mount
@@ -26,11 +25,10 @@ from ...wrapping import can_wrap, wrap
 from ..profile import Profile
 from ..store import new_id
 from .factors import Credentials, Factors, Refused
-from .records import Enforcement, Method
-from .store import MfaStore
+from .records import Enforcement
 
 if TYPE_CHECKING:
-    from ...namespaces import Namespaces
+    from .enforced import Enforced
 
 HEADER = "X-Vault-MFA"
 VALID_SECONDS = 300
@@ -65,75 +63,13 @@ class Pending:
 
 
 class LoginMfa:
-    """Login MFA of all namespaces. ``enforced``: the enforcements of those in use; empty on most servers."""
+    """The logins of all namespaces that need second factors. ``enforced``: which do."""
 
-    def __init__(self, namespaces: Namespaces) -> None:
-        self._namespaces = namespaces
-        self._clock = namespaces.core.clock
-        self.enforced: dict[tuple[str, str], tuple[Namespace, Enforcement]] = {}  # by id of the namespace, and name
-        self._stores: dict[str, MfaStore] = {}
-        self._loaded: set[str] = set()
-        self._loading = asyncio.Lock()
+    def __init__(self, enforced: Enforced, clock: Clock) -> None:
+        self._enforced = enforced
+        self._clock = clock
         self._pending: dict[str, Pending] = {}
-        self._factors = Factors(self._clock)
-
-    # What is enforced
-
-    async def load(self, namespace: Namespace) -> None:
-        """Take up what is enforced in a namespace that comes into use, and in those above it."""
-        async with self._loading:
-            for each, store in self.above(namespace):
-                if each.id not in self._loaded:
-                    for enforcement in await store.enforcements(self._namespaces.store):
-                        self.enforce(each, enforcement)
-                    self._loaded.add(each.id)
-
-    def enforce(self, namespace: Namespace, enforcement: Enforcement) -> None:
-        self.enforced[namespace.id, enforcement.name] = namespace, enforcement
-
-    def end(self, namespace: Namespace, name: str) -> None:
-        self.enforced.pop((namespace.id, name), None)
-
-    def forget(self, namespace: Namespace) -> None:
-        """Let go of a namespace that is no more."""
-        self._loaded.discard(namespace.id)
-        self._stores.pop(namespace.id, None)
-        for key in [key for key in self.enforced if key[0] == namespace.id]:
-            del self.enforced[key]
-
-    def above(self, namespace: Namespace) -> list[tuple[Namespace, MfaStore]]:
-        """The namespace and those it is in, from the inside out, with what they keep of MFA."""
-        found, at = [], namespace
-        while True:
-            found.append((at, self._stores.setdefault(at.id, MfaStore(at.prefix))))
-            if at.id == ROOT.id or (parent := self._namespaces.at(at.parent)) is None:
-                return found
-            at = parent
-
-    async def method(self, view: ReadView, namespace: Namespace, id_: str) -> tuple[Namespace, Method] | None:
-        """The method of this id that a namespace can use, and where it is."""
-        for each, store in self.above(namespace):
-            if (method := await store.method(view, id_)) is not None:
-                return each, method
-        return None
-
-    def needed(self, namespace: Namespace, mount: Mount, profile: Profile | None) -> list[Enforcement]:
-        """The enforcements that a login by ``mount`` has to satisfy."""
-        kind = mount.entry.type.removeprefix("ns_")
-        entity, groups = ("", set()) if profile is None else (profile.id, {group.id for group in profile.groups})
-        return [
-            enforcement
-            for home, enforcement in self.enforced.values()
-            if home.holds(namespace)
-            and (
-                mount.entry.accessor in enforcement.auth_method_accessors
-                or kind in enforcement.auth_method_types
-                or entity in enforcement.identity_entity_ids
-                or not groups.isdisjoint(enforcement.identity_group_ids)
-            )
-        ]
-
-    # A login
+        self._factors = Factors(clock)
 
     async def begin(
         self,
@@ -172,7 +108,7 @@ class LoginMfa:
 
     async def _told(self, req: CoreRequest, id_: str) -> dict[str, Any]:
         """A method, to whoever is to use it."""
-        found = await self.method(req.root, req.node.namespace, id_)
+        found = await self._enforced.method(req.root, req.node.namespace, id_)
         if found is None:
             return {"type": "", "id": id_}
         method = found[1]
@@ -255,10 +191,10 @@ class LoginMfa:
         node = req.node
         profile = await self._profile(lambda id_: node.identity.profile(node.store, id_), pending)
         given = self._factors.of(node, profile, credentials, req.remote_address)
-        for enforcement in self.needed(node.namespace, pending.mount, profile):
+        for enforcement in self._enforced.needed(node.namespace, pending.mount, profile):
             wrong, missing = [], []
             for id_ in enforcement.mfa_method_ids:
-                found = await self.method(node.store, node.namespace, id_)
+                found = await self._enforced.method(node.store, node.namespace, id_)
                 try:
                     if found is not None and await given.verify(found[1]):
                         break
