@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from ...framework.clock import rfc3339
 from ...framework.errors import InvalidRequest, MultipleErrors, NotFound
 from ...framework.messages import Request, Response
-from ...framework.params import Field, Params
+from ...framework.params import Field, PageParams
 from ...framework.routes import delete, list_, patch, read, scan, update
 from ...framework.storage import View
 from ...framework.wire import SECONDS, STRING
@@ -22,10 +22,8 @@ from .secrets import SecretPath, Secrets, metadata_key, version_key
 _MAX_KEYS, _MAX_KEY_BYTES, _MAX_VALUE_BYTES = 64, 128, 512
 
 
-class Folder(Params):
+class Folder(PageParams):
     path: Annotated[str, Field("The folder; empty for the top.")] = ""
-    after: Annotated[str, Field("List only names that sort after this one.")] = ""
-    limit: Annotated[int, Field("List at most so many; 0 lists all.")] = 0
 
 
 class SecretSettings(SecretPath):
