@@ -14,6 +14,7 @@ CaveauError                     500  something broke inside; the message is logg
  +- RateLimited                 429
  +- Unavailable                 503  sealed, or the store cannot be reached
  |   +- Sealed                  503
+ |   +- NotActive               503  this node no longer leads its cluster
  +- StoreError                  500  the physical store failed; nothing was written
  +- ReadOnlyStorage             500  a handler not marked ``writes`` tried to write (a bug)
  +- Conflict                    500  internal: a transaction must run again; never reaches a client
@@ -109,6 +110,15 @@ class Unavailable(CaveauError):
 class Sealed(Unavailable):
     def __init__(self, message: str = "Vault is sealed") -> None:
         super().__init__(message)
+
+
+class NotActive(Unavailable):
+    def __init__(self, message: str = "this node does not lead the cluster any more; try again") -> None:
+        super().__init__(message)
+
+
+class NeedsLeader(Exception):
+    """No error that a client sees: the request is for the node that leads the cluster, and is passed on to it."""
 
 
 class StoreError(CaveauError):

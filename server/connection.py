@@ -290,6 +290,10 @@ class Connection(RequestHandler):
             return False
         return payload.is_eof()
 
+    def show(self, certificate: bytes) -> None:
+        """Take this for the client's certificate (DER; empty: none), whatever the connection's own is."""
+        self._certificate = certificate
+
     @property
     def certificate(self) -> bytes | None:
         """The client's, in DER, if it has shown one."""

@@ -1,4 +1,4 @@
-"""The server without its HTTP: sealed or unsealed, from start to stop."""
+"""The server without its HTTP, from start to stop: sealed, active, or following the active node of its cluster."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import orjson
 from .. import VAULT_VERSION
 from ..framework import Context, Engine, Response
 from ..framework.clock import Clock, SystemClock
-from ..framework.errors import Sealed, Unavailable, UnsupportedOperation
+from ..framework.errors import NotActive, Sealed, StoreError, Unavailable, UnsupportedOperation
 from ..framework.metrics import Metrics
 from ..framework.storage import Physical
 from ..storage.barrier import Barrier
@@ -45,6 +45,7 @@ from .whole import to_its_end
 
 if TYPE_CHECKING:
     from .cluster import Cluster
+    from .cluster.leadership import Leadership
     from .config import ServerConfig
     from .telemetry.tracing import Tracing
 
@@ -123,6 +124,13 @@ class Core:
             if route.sealed:
                 self._always_open.setdefault(f"sys/{route.template}", set()).add(route.op)
         self._maintenance: asyncio.Task[None] | None = None
+        self.leadership: Leadership | None = None
+        if (engine := getattr(physical, "engine", None)) is not None:  # one that several nodes share
+            from .cluster.leadership import Leadership
+
+            self.leadership = Leadership(self, engine)
+            if raft is not None:
+                self.leadership.join(raft)
         self.tracing: Tracing | None = None
         self.intents: set[str] = set()  # ids of those whose requests are under way; they may outlive a sealing
         self.stopping = False  # whether answers that have no end are to come to one
@@ -136,7 +144,9 @@ class Core:
         await self.seal.auto_unseal()
 
     async def stop(self) -> None:
-        """Seal. Requests in flight have ended by now."""
+        """Seal. Requests in flight have ended by now, but for those that other nodes pass on."""
+        if self.leadership is not None:
+            await self.leadership.leave()
         await self.seal.seal()
 
     @property
@@ -237,27 +247,50 @@ class Core:
         began = perf_counter()
         if self.raft is not None:
             await self.raft.unsealed(barrier)
-        await self.serve(barrier)
+        await self.serve(active=self.leadership is None or self.leadership.leads)
         self.metrics.observe("core.post_unseal", perf_counter() - began)
         _log.info("unsealed; cluster %s", self.cluster["cluster_name"])
 
-    async def serve(self, barrier: Barrier) -> None:
-        """Load what is stored, and answer with that from now on. With the seal's lock held."""
+    async def serve(self, *, active: bool) -> None:
+        """Load what is stored, and answer with that from now on. Whatever served before is closed.
+
+        ``active``: as the node that writes; else nothing is written. With the seal's lock held.
+        """
         cache = 0 if self.config.disable_cache else self.config.cache_size * 128  # 16 MiB by default
-        namespaces = Namespaces(self, barrier, Store(self.physical, barrier, cache, self.metrics))
-        await namespaces.open()
-        node = namespaces.root
-        self.cluster = await node.store.run(self._identify)
-        await node.store.run(self._record_version)
-        raw = await node.store.get(CORS_KEY)
+        store = Store(self.physical, self.seal.barrier, cache, self.metrics, follows=not active)
+        namespaces = Namespaces(self, self.seal.barrier, store, active=active)
+        if self.leadership is not None:
+            self.leadership.tell(store)
+            self.lockout = Lockout(self.config.user_lockout, self.clock)
+        try:
+            await namespaces.open()
+            if active:
+                await store.run(self._identify)
+                await store.run(self._record_version)
+            await self.load_settings(namespaces)
+            await (self.audit.open if self.namespaces is None else self.audit.follow)(namespaces.root)
+        except BaseException:
+            await namespaces.close()
+            raise
+        old, self.namespaces = self.namespaces, namespaces
+        self.node, self._pipeline = namespaces.root, namespaces.pipeline
+        if old is not None:
+            await self.schedules.close()
+            await self._stop_maintenance()
+            await old.close(NotActive)
+        if active:
+            await self.schedules.open(store)
+            self._maintenance = asyncio.create_task(self._maintain(), name="barrier maintenance")
+
+    async def load_settings(self, namespaces: Namespaces) -> None:
+        """Take up what is stored of the cluster's name, of other origins, of the web page and of quotas."""
+        store = namespaces.store
+        self.cluster = _named(await store.get(_CLUSTER_KEY))
+        raw = await store.get(CORS_KEY)
         self.cors = Cors.load(raw) if raw else Cors()
-        self.ui_headers = as_sent(await load_ui_headers(node.store))
-        self.quotas = await Quotas.load(node.store)
+        self.ui_headers = as_sent(await load_ui_headers(store))
+        self.quotas = await Quotas.load(store)
         self.quotas.on_end = namespaces.leases.unwatch
-        await self.audit.open(node)
-        await self.schedules.open(node.store)
-        self._maintenance = asyncio.create_task(self._maintain(), name="barrier maintenance")
-        self.node, self.namespaces, self._pipeline = node, namespaces, namespaces.pipeline
 
     async def _close(self) -> None:
         await self.suspend()
@@ -269,27 +302,27 @@ class Core:
         namespaces, self.node, self.namespaces, self._pipeline = self.namespaces, None, None, None
         self.cors, self.quotas, self.ui_headers = Cors(), Quotas(), {}
         await self.schedules.close()
-        if self._maintenance is not None:
-            self._maintenance.cancel()
-            await asyncio.gather(self._maintenance, return_exceptions=True)
-            self._maintenance = None
+        await self._stop_maintenance()
         if namespaces is not None:
             began = perf_counter()
             await namespaces.close()
             await self.audit.close()
-            with contextlib.suppress(Unavailable):
-                await self.seal.barrier.store_encryptions()
+            if namespaces.active:
+                with contextlib.suppress(Unavailable, StoreError):
+                    await self.seal.barrier.store_encryptions()
             self.metrics.observe("core.pre_seal", perf_counter() - began)
             _log.info("sealed")
 
-    async def _identify(self, txn: Transaction) -> dict[str, str]:
-        raw = await txn.get(_CLUSTER_KEY)
-        known: dict[str, str] = orjson.loads(raw) if raw else {}
-        if not known:
+    async def _stop_maintenance(self) -> None:
+        if self._maintenance is not None:
+            self._maintenance.cancel()
+            await asyncio.gather(self._maintenance, return_exceptions=True)
+            self._maintenance = None
+
+    async def _identify(self, txn: Transaction) -> None:
+        if not await txn.get(_CLUSTER_KEY):
             name = self.config.cluster_name or f"vault-cluster-{secrets.token_hex(4)}"
-            known = {"cluster_name": name, "cluster_id": str(uuid.uuid4())}
-            txn.put(_CLUSTER_KEY, orjson.dumps(known))
-        return known
+            txn.put(_CLUSTER_KEY, orjson.dumps({"cluster_name": name, "cluster_id": str(uuid.uuid4())}))
 
     async def _record_version(self, txn: Transaction) -> None:
         history = record_version(await txn.get(VERSIONS_KEY), BUILD_DATE, self.clock.time())
@@ -310,6 +343,11 @@ class Core:
                 await maintain(self.seal)
             except Exception:
                 _log.exception("rotation of the barrier key failed; it is tried again")
+
+
+def _named(raw: bytes | None) -> dict[str, str]:
+    known: dict[str, str] = orjson.loads(raw) if raw else {"cluster_name": "", "cluster_id": ""}
+    return known
 
 
 class _NoStorage:

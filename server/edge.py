@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import html
 import logging
 import math
@@ -34,6 +33,7 @@ from .cors import METHODS
 from .envelope import envelope, is_empty
 from .forwarded import client_address, client_certificate
 from .http_request import HttpRequest
+from .replication_state import INCONSISTENT, INDEX, POLICIES, Index
 from .request import Incoming
 from .verbs import AS_LIST, AS_SCAN
 
@@ -54,7 +54,6 @@ _SMALL = 16 << 10  # bytes: aiohttp never stops reading from a connection for th
 _JSON = "application/json"
 _FORM = "application/x-www-form-urlencoded"
 _MERGE_PATCH = "application/merge-patch+json"
-_INCONSISTENT = frozenset({"", "fail", "forward-active-node"})
 _CLOSABLE = {
     "disable_unauthed_rekey_endpoints": frozenset(
         f"sys/{rekey}/{step}" for rekey in ("rekey", "rekey-recovery-key") for step in ("init", "update", "verify")
@@ -85,8 +84,10 @@ _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 class Edge:
     """Turns the HTTP requests of one listener into requests of the core, and responses into HTTP."""
 
-    def __init__(self, core: Core, listener: ListenerConfig) -> None:
+    def __init__(self, core: Core, listener: ListenerConfig, *, between_nodes: bool = False) -> None:
+        """``between_nodes``: the requests come from other nodes of the cluster, and are not passed on again."""
         self._core = core
+        self._between_nodes = between_nodes
         self._listener = listener
         size = listener.max_request_size
         self._max_body = math.inf if size < 0 else size or DEFAULT_MAX_BODY
@@ -114,6 +115,8 @@ class Edge:
             incoming = arrived
             if self._opened and self._opens(incoming.op, incoming.path):
                 response = await self._core.handle_openly(incoming)
+            elif (leadership := self._core.leadership) is not None:
+                response = await leadership.answer(request, incoming, passed_on=self._between_nodes)
             else:
                 response = await self._core.handle(incoming)
             if self._redacted and incoming.path in _TELLING:
@@ -219,7 +222,7 @@ class Edge:
             headers,
             None if wrap_ttl is None else _wrap_seconds(wrap_ttl),
             client_address(request, self._listener),
-            client_certificate(request, self._listener),
+            client_certificate(request, self._listener) or None,
             content=content,
             peer=request.protocol.peername,
             namespace="" if (namespace := headers.get("X-Vault-Namespace")) is None else _namespace(namespace),
@@ -252,6 +255,7 @@ class Edge:
             raw = b"".join(content._buffer) if size else b""
         else:
             raw = await self._read(request)
+        request.body = raw
         if not raw or raw.isspace():
             return {}
         if media == _FORM and raw.lstrip()[:1] not in (b"{", b"["):
@@ -404,16 +408,13 @@ def _wrap_seconds(text: str) -> float:
 
 
 def _check_consistency(headers: Mapping[str, str]) -> None:
-    """Refuse what cannot be an index of the store, or a wish for when a node is behind it.
-
-    A node that answers alone is never behind, so there is nothing else to do.
-    """
-    if index := headers.get("X-Vault-Index"):
+    """Refuse what cannot be an index of the store, or a wish for when a node is behind it."""
+    if index := headers.get(INDEX):
         try:
-            jsontext.loads(base64.b64decode(index, validate=True))
+            Index.parse(index)
         except ValueError:
             raise InvalidRequest('failed to decode "X-Vault-Index"') from None
-    if headers.get("X-Vault-Inconsistent", "") not in _INCONSISTENT:
+    if headers.get(INCONSISTENT, "") not in POLICIES:
         raise InvalidRequest('unknown value for "X-Vault-Inconsistent" header')
 
 

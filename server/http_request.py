@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class HttpRequest:
-    """``content``: its body as it arrives. ``begun``: whether an answer is on its way: no other may follow."""
+    """``content``: its body as it arrives; ``body``: what was read of it. ``begun``: whether an answer is on its way: no other may follow."""
 
-    __slots__ = ("begun", "content", "headers", "keep_alive", "method", "protocol", "raw_path", "version")
+    __slots__ = ("begun", "body", "content", "headers", "keep_alive", "method", "protocol", "raw_path", "version")
 
     def __init__(self, message: RawRequestMessage, content: StreamReader, protocol: Connection) -> None:
         self.method = message.method
@@ -30,6 +30,7 @@ class HttpRequest:
         self.content = content
         self.protocol = protocol
         self.begun = False
+        self.body = b""
 
     @property
     def transport(self) -> asyncio.Transport | None:

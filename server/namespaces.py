@@ -10,12 +10,13 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..framework import Response, View
-from ..framework.errors import InvalidRequest, NotFound, PermissionDenied, Unavailable
+from ..framework.errors import InvalidRequest, NotFound, PermissionDenied, Sealed, Unavailable
+from ..framework.storage import ReadView
 from ..storage.barrier import Barrier
 from ..storage.store import Store, Transaction
 from .agenda import Agenda
@@ -38,6 +39,7 @@ _REAP_SECONDS = 1.0
 _AT_ONCE = 500  # things that end in one namespace before the next has its turn
 _PURGE_BATCH = 500
 _ID_LENGTH = 6
+_SALT = f"{ROOT.prefix}sys/token/salt"
 _UNLOCK = "sys/namespaces/api-lock/unlock"
 _UNAVAILABLE = tuple(
     f"sys/{name}"
@@ -68,10 +70,12 @@ class _Open:
 class Namespaces:
     """The root namespace and those below it. ``live``: those that are not being deleted, by id, without the root."""
 
-    def __init__(self, core: Core, barrier: Barrier, store: Store) -> None:
+    def __init__(self, core: Core, barrier: Barrier, store: Store, *, active: bool = True) -> None:
+        """``active``: whether this node writes; else it follows one that does."""
         self.core = core
         self.barrier = barrier
         self.store = store
+        self.active = active
         self.live: dict[str, Namespace] = {}
         self.leases = LeaseIndexes(store)
         self.agenda = Agenda()
@@ -88,27 +92,32 @@ class Namespaces:
         self._deletions: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Open the root namespace, and go on with deletions that were cut off."""
-        salt = await self.store.run(self._salt)
+        """Open the root namespace, and on the active node go on with deletions that were cut off.
+
+        Raises Unavailable on a node that follows and has nothing yet."""
+        salt = await (self.store.run(self._salt) if self.active else self.store.get(_SALT))
+        if salt is None:
+            raise Unavailable("the data of the cluster is not here yet; try again")
         self.tokens = TokenStore(
             salt, self.barrier, self.core.clock, self.live, self.leases, self.agenda, self.core.metrics
         )
         self.tokens.on_revoke += [self._end_leases, self._clear_cubbyholes]
-        for id_ in await self.store.list(NAMESPACES):
-            raw = await self.store.get(NAMESPACES + id_)
-            if raw is not None:
-                self._know(Namespace.load(raw))
+        for namespace in await _stored(self.store):
+            self._know(namespace)
         self.root = Node(self.core, self, ROOT)
         await self.root.open()
         self.pipeline = Pipeline(self.root)
         await self.tokens.trees.open(self.store)
+        if not self.active:
+            return
         self._reaper = asyncio.create_task(self._reap_forever(), name="expiry")
         self._revoker = asyncio.create_task(self.tokens.trees.work(self.store), name="end token trees")
         for namespace in [each for each in self._by_path.values() if each.tainted]:
             self._begin_deletion(namespace)
 
-    async def close(self) -> None:
-        """Stop background work and let the engines go; requests in flight can commit nothing any more."""
+    async def close(self, reason: type[Unavailable] = Sealed) -> None:
+        """Stop background work and let the engines go; requests in flight can commit nothing any more, which raises
+        ``reason``."""
         running = (self._reaper, self._revoker, *self._deletions, *self._opening.values())
         tasks = [task for task in running if task is not None]
         for task in tasks:
@@ -117,15 +126,33 @@ class Namespaces:
         self.tokens.trees.close()
         for node in reversed(self.nodes()):
             await node.close()
-        self.store.close()
+        self.store.close(reason)
 
     async def _salt(self, txn: Transaction) -> bytes:
-        key = f"{ROOT.prefix}sys/token/salt"
-        salt = await txn.get(key)
+        salt = await txn.get(_SALT)
         if salt is None:
             salt = secrets.token_bytes(32)
-            txn.put(key, salt)
+            txn.put(_SALT, salt)
         return salt
+
+    async def follow(self) -> None:
+        """Take up which namespaces there are, on a node that does not decide it."""
+        stored = {each.id: each for each in await _stored(self.store)}
+        for namespace in [each for each in self._by_path.values() if each.id not in stored]:
+            self.live.pop(namespace.id, None)
+            self._forget(namespace)
+        for namespace in stored.values():
+            self._know(namespace)
+        for opened in [self._open.pop(id_) for id_ in list(self._open) if id_ not in self.live]:
+            self.root.begin(_retire(opened), f"close namespace {opened.node.namespace.path}")
+
+    async def follow_mounts(self, id_: str) -> None:
+        """Take up the mounts of a namespace that is in use, on a node that does not decide them."""
+        if id_ != ROOT.id and id_ in self._opening:
+            await asyncio.wait([self._opening[id_]])
+        for node in self.nodes():
+            if node.namespace.id == id_:
+                await node.follow()
 
     # What there is
 
@@ -153,8 +180,7 @@ class Namespaces:
     async def _coming(self, view: View) -> dict[str, Namespace]:
         """The namespaces, by path, of commits that a transaction builds on and that are not durable yet."""
         known = {each.id for each in self._by_path.values()}
-        new = [await view.get(NAMESPACES + id_) for id_ in await view.list(NAMESPACES) if id_ not in known]
-        return {each.path: each for each in (Namespace.load(raw) for raw in new if raw is not None)}
+        return {each.path: each for each in await _stored(view, known)}
 
     def of_token(self, token: TokenEntry) -> Namespace:
         """The namespace a token belongs to; raises PermissionDenied when that is no more."""
@@ -393,6 +419,17 @@ class Namespaces:
             await slices.next()
         for key in keys:
             view.delete(key)
+
+
+async def _stored(view: ReadView, known: Collection[str] = ()) -> list[Namespace]:
+    """Those that are stored, but for those whose ids are ``known``."""
+    found = [await view.get(NAMESPACES + id_) for id_ in await view.list(NAMESPACES) if id_ not in known]
+    return [Namespace.load(raw) for raw in found if raw is not None]
+
+
+async def _retire(opened: _Open) -> None:
+    await opened.idle.wait()
+    await opened.node.close()
 
 
 def _begins(path: str, places: tuple[str, ...]) -> bool:

@@ -94,6 +94,7 @@ class Node:
         self.clock: Clock = core.clock
         self.namespaces = namespaces
         self.namespace = namespace
+        self._active = namespaces.active
         self.store = namespaces.store
         self.barrier = namespaces.barrier
         self.tokens = namespaces.tokens
@@ -113,11 +114,14 @@ class Node:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Load what is stored, and put in place what a new store, or an older one, lacks."""
-        await self.store.run(self.ensure_defaults)
+        """Load what is stored, and on the active node put in place what a new store, or an older one, lacks."""
+        if self._active:
+            await self.store.run(self.ensure_defaults)
         await self.namespaces.mfa.load(self.namespace)
         for entry in await self._entries(self.store):
             await self._restore(entry)
+        if not self._active:
+            return
         await self.intents.resume()
         await self.core.lockout.load(self)
         self.begin(self._count_leases(), "count leases")
@@ -188,15 +192,45 @@ class Node:
 
     async def _restore(self, entry: MountEntry) -> None:
         if entry.tainted:  # a disable that was cut off
-            self.begin(self._finish_purge(entry), f"purge {entry.point}")
-            return
+            if self._active:
+                self.begin(self._finish_purge(entry), f"purge {entry.point}")
+        elif (mount := await self._ready(entry)) is not None:
+            self.router.add(mount)
+
+    async def _ready(self, entry: MountEntry) -> Mount | None:
+        """The mount of a stored entry, to be routed to; None, and logged, when it cannot work."""
         try:
             mount = await self.build(entry)
-            await self.store.run(lambda txn: mount.engine.setup(PrefixView(txn, mount.prefix)))
+            if self._active:
+                await self.store.run(lambda txn: mount.engine.setup(PrefixView(txn, mount.prefix)))
+            else:
+                await mount.engine.setup(PrefixView(self.store, mount.prefix))
         except CaveauError as error:
             _log.error("mount %s of type %s is out of service: %s", entry.point, entry.type, error)
-            return
-        self.router.add(mount)
+            return None
+        return mount
+
+    async def follow(self) -> None:
+        """Take up the mounts that are stored, on a node that does not decide them."""
+        stored = {entry.uuid: entry for entry in await self._entries(self.store) if not entry.tainted}
+        gone, fresh = [], []
+        for mount in self.router:
+            if (entry := stored.pop(mount.entry.uuid, None)) == mount.entry:
+                continue
+            gone.append(mount)
+            if entry is not None and (entry.options, entry.point) == (mount.entry.options, mount.point):
+                fresh.append(Mount(entry, mount.engine, mount.prefix, version=mount.version))
+            elif entry is not None:
+                stored[entry.uuid] = entry
+        fresh += [mount for entry in stored.values() if (mount := await self._ready(entry)) is not None]
+        for mount in gone:
+            self.router.remove(mount.point)
+        for mount in fresh:
+            self.router.add(mount)
+        kept = {id(mount.engine) for mount in fresh}
+        for mount in gone:
+            if id(mount.engine) not in kept:
+                self.begin(_cleanup(mount), f"cleanup {mount.point}")
 
     async def in_the_way(self, view: View, point: str) -> MountEntry | None:
         """The mount at, above or below ``point``, one that is being purged too.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .tokens import TokenEntry, TokenStore
 
 _log = logging.getLogger(__name__)
-_ENDING = f"{ROOT.prefix}sys/token/ending/"
+ENDING = f"{ROOT.prefix}sys/token/ending/"
 _MOST = 64  # descendants that end in one transaction
 _SPARE = b"spare"  # stored of a token of the frontier whose children are to become orphans; else nothing
 _AGAIN_SECONDS = 5.0
@@ -52,8 +52,13 @@ class TokenTrees:
 
     async def open(self, store: Store) -> None:
         """Take up what was begun before the server was sealed or died."""
-        for key in await store.list(_ENDING):
-            self._moved(_Tree(key, await store.get(_ENDING + key) == _SPARE), key, [key])
+        for key in await store.list(ENDING):
+            self._moved(_Tree(key, await store.get(ENDING + key) == _SPARE), key, [key])
+
+    async def follow(self, store: Store) -> None:
+        """Take up what another node works off."""
+        stored = [(key, await store.get(ENDING + key)) for key in await store.list(ENDING)]
+        self.frontier = {key: _Tree(key, raw == _SPARE) for key, raw in stored if raw is not None}
 
     def close(self) -> None:
         """Nobody goes on with it: let go of those who wait."""
@@ -144,10 +149,10 @@ class TokenTrees:
         for entry in doomed:
             tokens.remove(view, entry)
         if key in self.frontier and key not in left:
-            view.delete(_ENDING + key)
+            view.delete(ENDING + key)
         for each in left:
             if each not in self.frontier:
-                view.put(_ENDING + each, _SPARE if tree.spare else b"")
+                view.put(ENDING + each, _SPARE if tree.spare else b"")
         if (left or tree.left) and isinstance(view, Transaction):  # as every view is that can write
             view.on_commit(lambda: self._moved(tree, key, left))
 

@@ -23,7 +23,16 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from time import perf_counter
 from typing import Any, Protocol, TypeVar, TypeVarTuple
 
-from ..framework.errors import Conflict, InvalidRequest, ReadOnlyStorage, Sealed, StoreError, Unavailable
+from ..framework.errors import (
+    CaveauError,
+    Conflict,
+    InvalidRequest,
+    NeedsLeader,
+    ReadOnlyStorage,
+    Sealed,
+    StoreError,
+    Unavailable,
+)
 from ..framework.metrics import Metrics
 from ..framework.storage import Batch, Physical, ReadsAhead, View
 from .cache import MISSING, Cache, Cell
@@ -65,10 +74,16 @@ class Store:
     """The encrypted store. Itself the view of read-only requests: what is durable, nothing else."""
 
     def __init__(
-        self, physical: Physical, cipher: Cipher, cache_bytes: int = 64 << 20, metrics: Metrics | None = None
+        self,
+        physical: Physical,
+        cipher: Cipher,
+        cache_bytes: int = 64 << 20,
+        metrics: Metrics | None = None,
+        *,
+        follows: bool = False,
     ) -> None:
         """``physical``: opened and closed by the caller. ``cache_bytes``: bound of the cache of
-        decrypted entries."""
+        decrypted entries. ``follows``: another node writes, and tells what by ``invalidate``."""
         metrics = metrics or Metrics()
         self._gets, self._lists = metrics.timing("barrier.get"), metrics.timing("barrier.list")
         self._puts, self._deletes = metrics.timing("barrier.put"), metrics.timing("barrier.delete")
@@ -81,7 +96,8 @@ class Store:
         self._loads: dict[str, Load] = {}
         self._scans: set[Scan] = set()
         self._sequence = 0
-        self._closed = False
+        self._follows = follows
+        self._closed: type[Unavailable] | None = None
         self._active: dict[Transaction, None] = {}  # by _start, the oldest first
         self._history = History()  # of what changed after the oldest active _start
 
@@ -212,7 +228,11 @@ class Store:
     # Transactions
 
     def begin(self) -> Transaction:
-        """A new transaction. Give it back to ``commit``, or to ``end`` if it is not to be committed."""
+        """A new transaction. Give it back to ``commit``, or to ``end`` if it is not to be committed.
+
+        Raises NeedsLeader on a node that follows."""
+        if self._follows:
+            raise NeedsLeader
         txn = Transaction(self, self._sequence)
         self._active[txn] = None
         return txn
@@ -269,8 +289,8 @@ class Store:
             if self._flights and self._flights[0].done.done():
                 self._settle()
             # From here to the physical store's commit() nothing may suspend.
-            if self._closed:
-                raise Sealed
+            if self._closed is not None:
+                raise self._closed
             if not self._valid(txn):
                 raise Conflict("another request changed what this one has read")
             if self._key_limit:
@@ -283,10 +303,10 @@ class Store:
         if flight.error is not None:
             raise _failure(flight.error)
 
-    def close(self) -> None:
-        """Refuse what is committed from now on: raises Sealed. Another Store may soon work on the same physical
-        one, which would not see what a request that outlived this one changes."""
-        self._closed = True
+    def close(self, reason: type[Unavailable] = Sealed) -> None:
+        """Refuse what is committed from now on, which raises ``reason``. Another Store may soon work on the same
+        physical one, which would not see what a request that outlived this one changes."""
+        self._closed = self._closed or reason
 
     def invalidate(self, keys: Iterable[str] | None = None) -> None:
         """``keys`` (None: everything) were changed in the physical store by someone else, such as a
@@ -471,7 +491,7 @@ class PrefixView:
         self._view.delete(self._prefix + key)
 
 
-def _failure(error: BaseException) -> StoreError:
+def _failure(error: BaseException) -> CaveauError:
     """Of a flight, for one of those who wait for it."""
     if isinstance(error, StoreError):
         return error.with_traceback(None)

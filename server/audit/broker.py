@@ -73,7 +73,7 @@ class Entry:
         }
 
     def same_device(self, other: Entry) -> bool:
-        return (self.type, dict(self.options)) == (other.type, dict(other.options))
+        return (self.type, dict(self.options), self.salt) == (other.type, dict(other.options), other.salt)
 
 
 @dataclass(slots=True)
@@ -99,6 +99,19 @@ class Turn:
         spent, self.began = perf_counter() - self.began, 0.0
         requests.observe_equal(spent, self.asked)
         responses.observe_equal(spent, self.answered)
+
+
+class _Unstored:
+    """A view of the store that forgets what it is given."""
+
+    def __init__(self, view: ReadView) -> None:
+        self.get, self.list = view.get, view.list
+
+    def put(self, key: str, value: bytes, *, new: bool = False) -> None:
+        pass
+
+    def delete(self, key: str) -> None:
+        pass
 
 
 class Broker:
@@ -162,6 +175,10 @@ class Broker:
         except AuditFailed:
             self._metrics.count(f"audit.log_{'response' if record.ended else 'request'}_failure")
             raise
+
+    def passed_on(self, node: Node, incoming: Incoming) -> None:
+        """Record that a request came here, which another node answers. Nobody waits for it: that node records both."""
+        Record(self, incoming, node).broken_off()
 
     def turn(self) -> Turn:
         """What is to be written at the end of this turn of the event loop."""
@@ -240,18 +257,19 @@ class Broker:
         self.headers = await self.stored_headers(node.store)
         self._loop = asyncio.get_running_loop()
         self.closed = False
-        entries = await node.store.run(self._reconciled)
-        for entry in entries:
+        for entry in await self._table(node):
             try:
-                formatter, device = await self._made(entry)
+                self._start(await self._opened(entry))
             except InvalidRequest as error:
                 raise AuditFailed(f"audit device {entry.path}: {error}") from None
-            channel = Channel(entry.path, device, self._metrics)
-            if why := await channel.perform(device.open):
-                channel.fail(why)
-            self._start(Enabled(entry, formatter, channel))
 
-    async def _reconciled(self, txn: Transaction) -> list[Entry]:
+    async def _table(self, node: Node) -> list[Entry]:
+        """The table as it is to be. A node that follows stores nothing of what its own configuration declares."""
+        if node.namespaces.active:
+            return await node.store.run(self._reconciled)
+        return await self._reconciled(_Unstored(node.store))
+
+    async def _reconciled(self, txn: View) -> list[Entry]:
         """The stored table, after what is declared was written into it and what no longer is was removed."""
         stored = {}
         for name in await txn.list(_TABLE):
@@ -278,27 +296,33 @@ class Broker:
         self._config = config
         if node is None:
             return
-        for entry in await node.store.run(self._reconciled):
+        await self.follow(node)
+        for each in list(self.devices.values()):
+            if why := await each.channel.perform(each.channel.device.reopen):
+                each.channel.fail(why)
+
+    async def follow(self, node: Node) -> None:
+        """Bring what is in service in line with what is stored and declared."""
+        before = list(self.devices.items())
+        self.headers = await self.stored_headers(node.store)
+        entries = await self._table(node)
+        for entry in entries:
             known = self.devices.get(entry.path)
             if known is not None and known.entry.same_device(entry):
                 known.entry = entry
                 continue
             try:
-                formatter, device = await self._made(entry)
+                self._start(await self._opened(entry))
             except InvalidRequest as error:
-                _log.error("reload: audit device %s: %s", entry.path, error)
+                _log.error("audit device %s: %s", entry.path, error)
                 continue
-            self._start(Enabled(entry, formatter, Channel(entry.path, device, self._metrics)))
             if known is not None:
                 await known.channel.close()
-        declared = {_declared(each).path for each in config.audits}
-        for path, gone in list(self.devices.items()):
-            if gone.entry.declared and path not in declared:
+        there = {entry.path for entry in entries}
+        for path, gone in before:
+            if path not in there and self.devices.get(path) is gone:
                 del self.devices[path]
                 await gone.channel.close()
-        for each in list(self.devices.values()):
-            if why := await each.channel.perform(each.channel.device.reopen):
-                each.channel.fail(why)
 
     async def close(self) -> None:
         """Write what waits and let the devices go."""
@@ -306,6 +330,14 @@ class Broker:
         self._end_turn()
         devices, self.devices = self.devices, {}
         await asyncio.gather(*(each.channel.close() for each in devices.values()))
+
+    async def _opened(self, entry: Entry) -> Enabled:
+        """A device to be put into service, even if it cannot work now; raises InvalidRequest."""
+        formatter, device = await self._made(entry)
+        channel = Channel(entry.path, device, self._metrics)
+        if why := await channel.perform(device.open):
+            channel.fail(why)
+        return Enabled(entry, formatter, channel)
 
     async def _made(self, entry: Entry) -> tuple[Formatter, Device]:
         """What writes the entries of a device and what keeps them; raises InvalidRequest."""

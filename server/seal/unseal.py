@@ -262,8 +262,12 @@ class SealCore:
         finally:
             self.barrier.seal()
             self._forget()
-            for forget in self._at_seal:
-                forget()
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Forget what people with key shares have begun, a rekeying or a new root token: another node may go on."""
+        for forget in self._at_seal:
+            forget()
 
     async def _check_type(self) -> None:
         stored = orjson.loads(await self._required(SEAL_CONFIG))["type"]

@@ -105,7 +105,7 @@ class Whole:
                 kept = {key: seal.barrier.encrypt(key, value) for key, value in nodes.items()}
                 if gone or kept:
                     await core.physical.commit({**gone, **kept})
-                await core.serve(seal.barrier)
+                await core.serve(active=True)
             except WrongRootKey:
                 _log.warning("what was restored has other keys: unseal with those that it had")
                 await seal.close_barrier()

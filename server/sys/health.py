@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 class HealthParams(Params):
     standbyok: Annotated[str, Field("Answer 200 on a standby too.")] = ""
-    perfstandbyok: Annotated[str, Field("Answer 200 on a performance standby too.")] = ""
+    perfstandbyok: Annotated[str, Field("Answer as the active node on a standby that answers reads.")] = ""
     activecode: Annotated[str, Field("Status when active.")] = ""
     standbycode: Annotated[str, Field("Status when standby.")] = ""
     sealedcode: Annotated[str, Field("Status when sealed.")] = ""
     uninitcode: Annotated[str, Field("Status when not initialized.")] = ""
     drsecondarycode: Annotated[str, Field("Status of a disaster-recovery secondary; there is none here.")] = ""
-    performancestandbycode: Annotated[str, Field("Status of a performance standby; there is none here.")] = ""
+    performancestandbycode: Annotated[str, Field("Status of a standby that answers reads.")] = ""
 
 
 _CODES = {"activecode": 200, "standbycode": 429, "sealedcode": 503, "uninitcode": 501, "drsecondarycode": 472,
@@ -46,19 +46,26 @@ class HealthRoutes(SystemRoutes):
                 raise InvalidRequest("") from None
         codes = {name: _code(getattr(p, name), default) for name, default in _CODES.items()}
         core = self.core
+        leadership = core.leadership
+        follows = leadership is not None and not core.sealed and not leadership.active
+        reads = follows and leadership is not None and leadership.reads_here
         initialized = await core.seal.initialized()
         if not initialized:
             status = codes["uninitcode"]
         elif core.sealed:
             status = codes["sealedcode"]
-        else:
+        elif not follows:
             status = codes["activecode"]
+        elif reads:
+            status = codes["activecode" if parse_bool(p.perfstandbyok) else "performancestandbycode"]
+        else:
+            status = codes["activecode" if parse_bool(p.standbyok) else "standbycode"]
         mode = "unknown" if core.sealed else "disabled"
         body: dict[str, Any] = {
             "initialized": initialized,
             "sealed": core.sealed,
-            "standby": core.sealed,
-            "performance_standby": False,
+            "standby": core.sealed or follows,
+            "performance_standby": reads,
             "replication_performance_mode": mode,
             "replication_dr_mode": mode,
             "server_time_utc": int(self.clock.time()),
@@ -88,7 +95,9 @@ class HealthRoutes(SystemRoutes):
                 **answer,
                 "leader_address": leader.api_addr if leader else "",
                 "leader_cluster_address": leader.cluster_addr if leader else "",
-                "performance_standby": False,
+                "performance_standby": not itself
+                and self.core.leadership is not None
+                and self.core.leadership.reads_here,
                 "performance_standby_last_remote_wal": 0,
                 "raft_committed_index": status.commit,
                 "raft_applied_index": status.applied,

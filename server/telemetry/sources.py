@@ -29,9 +29,8 @@ def register(core: Core) -> None:
 
     def state() -> Iterator[Value]:
         cluster = core.cluster["cluster_name"]
-        open_ = float(not core.sealed)
-        yield value("core.active", open_, cluster=cluster)
-        yield value("core.unsealed", open_, cluster=cluster)
+        yield value("core.active", float(core.namespaces is not None and core.namespaces.active), cluster=cluster)
+        yield value("core.unsealed", float(not core.sealed), cluster=cluster)
         yield value("core.in_flight_requests", float(sum(1 for _ in core.under_way())), cluster=cluster)
         for path, device in core.audit.devices.items():
             yield value("audit.device_failing", float(bool(device.channel.failure)), device=path)
