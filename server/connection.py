@@ -290,9 +290,10 @@ class Connection(RequestHandler):
             return False
         return payload.is_eof()
 
-    def show(self, certificate: bytes) -> None:
-        """Take this for the client's certificate (DER; empty: none), whatever the connection's own is."""
-        self._certificate = certificate
+    def stand_for(self, client: str, port: int, certificate: bytes) -> None:
+        """Take the other end for this client from now on, who may have shown a certificate (DER; empty: none)."""
+        self.client, self._certificate = client, certificate
+        self._cache["peername"] = (client, port) if client else ""
 
     @property
     def certificate(self) -> bytes | None:

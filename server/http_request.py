@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 class HttpRequest:
-    """``content``: its body as it arrives; ``body``: what was read of it. ``begun``: whether an answer is on its way: no other may follow."""
+    """``content``: its body as it arrives; ``body``: what was read of it. ``begun``: whether an answer is on its way:
+    no other may follow."""
 
     __slots__ = ("begun", "body", "content", "headers", "keep_alive", "method", "protocol", "raw_path", "version")
 

@@ -222,7 +222,7 @@ class Node:
                 fresh.append(Mount(entry, mount.engine, mount.prefix, version=mount.version))
             elif entry is not None:
                 stored[entry.uuid] = entry
-        fresh += [mount for entry in stored.values() if (mount := await self._ready(entry)) is not None]
+        fresh += filter(None, [await self._ready(entry) for entry in stored.values()])
         for mount in gone:
             self.router.remove(mount.point)
         for mount in fresh:

@@ -41,7 +41,7 @@ class Consistency:
         assert asked is not None
 
         def answer(task: asyncio.Task[int]) -> None:
-            if task.cancelled() or (error := task.exception()) is not None:
+            if task.cancelled() or task.exception() is not None:
                 asked.set_exception(Unavailable("the active node of the cluster cannot be reached; try again"))
                 asked.exception()  # whoever waited may have gone
             else:

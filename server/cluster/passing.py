@@ -248,11 +248,9 @@ def _passed(headers: CIMultiDict[str]) -> dict[str, str]:
 
 async def _arrived(request: HttpRequest, handle: Callable[[HttpRequest, str], Awaitable[Answer]]) -> Answer:
     """Answer a request as its client sent it to the other node."""
-    headers, connection = request.headers, request.protocol
+    headers = request.headers
     address, _, port = headers.get(_CLIENT, "").partition(" ")
-    connection.client = address
-    connection.peername = (address, int(port)) if address and port.isdigit() else ""
-    connection.show(base64.b64decode(headers.get(_CERTIFICATE, "")))
+    request.protocol.stand_for(address, int(port or 0), base64.b64decode(headers.get(_CERTIFICATE, "")))
     request_id = headers.get(_ID, "")
     request.headers = CIMultiDictProxy(
         CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in _OWN)
