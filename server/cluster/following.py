@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 from ...framework.errors import Unavailable
 from ...storage.barrier import WrongRootKey
+from ..token_trees import ENDING
 
 if TYPE_CHECKING:
     from ...storage.store import Store
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _PATIENCE = 5.0  # seconds that a request waits
 _AGAIN_SECONDS = 1.0
-_ALL, _KEYRING, _SETTINGS, _AUDIT, _NAMESPACES, _MOUNTS = "all", "keyring", "settings", "audit", "namespaces", "mounts/"
+_ALL, _KEYRING, _SETTINGS, _AUDIT, _NAMESPACES, _ENDS = "all", "keyring", "settings", "audit", "namespaces", "ends"
+_MOUNTS = "mounts/"
 _OF_CORE: Final = {
     "keyring": _KEYRING, "root": _KEYRING, "cluster": _SETTINGS, "cors": _SETTINGS, "ui-headers": _SETTINGS,
     "quotas": _SETTINGS, "quotas-config": _SETTINGS, "audit": _AUDIT, "namespaces": _NAMESPACES,
@@ -100,6 +102,8 @@ class Following:
         for part in parts:
             if part.startswith(_MOUNTS):
                 await namespaces.follow_mounts(part.removeprefix(_MOUNTS))
+        if _ENDS in parts:
+            await namespaces.tokens.trees.follow(namespaces.store)
         if _SETTINGS in parts:
             await core.load_settings(namespaces)
         if _AUDIT in parts:
@@ -112,4 +116,6 @@ def _made_of(key: str) -> str:
     if area == "core":
         return _OF_CORE.get(rest.partition("/")[0], "")
     namespace, _, below = rest.partition("/")
+    if key.startswith(ENDING):
+        return _ENDS
     return _MOUNTS + namespace if below.startswith("core/") else ""

@@ -7,11 +7,12 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+from caveau.framework.errors import OutcomeUnknown
 from caveau.framework.storage import Batch
 from caveau.server.config import ListenerConfig, ServerConfig
 from caveau.server.core import Core
 from caveau.storage.inmem import InmemStore
-from caveau.storage.raft.engine import Configuration, Listener, NotLeader, OutcomeUnknown, Role, Server, Status
+from caveau.storage.raft.engine import Configuration, Listener, NotLeader, Role, Server, Status
 from caveau.storage.seals.shamir import ShamirSeal
 from caveau.tests.server import harness
 from caveau.tests.server.overhttp import Client, serving
@@ -110,7 +111,7 @@ class Engine:
             return done
         index = self._log.append(batch)
         if self.unknown:
-            done.set_exception(OutcomeUnknown())
+            done.set_exception(OutcomeUnknown("lost"))
             self._log.lead(None)
             return done
         self.table.commit(batch)

@@ -30,7 +30,8 @@ async def test_read_is_answered_where_it_is_asked(two):
     active, standby = two.nodes
     await written(active, "1")
     assert await value(standby) == "1"
-    assert standby.link.connections == 0 and standby.engine.asked == 1
+    assert standby.link.connections == 0
+    assert standby.engine.asked == 1
 
 
 async def test_read_sees_what_was_acknowledged_before(two):
@@ -43,8 +44,10 @@ async def test_read_sees_what_was_acknowledged_before(two):
 async def test_write_reaches_the_active_node(two):
     active, standby = two.nodes
     answer = await written(standby, "1")
-    assert answer.status == 200 and answer.json["data"]["version"] == 1
-    assert await value(active) == "1" and await value(standby) == "1"
+    assert answer.status == 200
+    assert answer.json["data"]["version"] == 1
+    assert await value(active) == "1"
+    assert await value(standby) == "1"
     assert standby.link.connections == 1
     await written(standby, "2")
     assert standby.link.connections == 1  # kept
@@ -131,7 +134,8 @@ async def test_mounts_follow(two):
     before = standby.engine.asked
     assert (await standby.ask("GET", "new/a")).json["data"] == {"v": "1"}
     assert (await standby.ask("GET", "sys/mounts/new")).json["data"]["type"] == "kv"
-    assert standby.engine.asked == before + 2 and standby.link.connections == 0
+    assert standby.engine.asked == before + 2
+    assert standby.link.connections == 0
     await active.ask("POST", "sys/mounts/new/tune", {"description": "told"})
     assert (await standby.ask("GET", "sys/mounts/new")).json["data"]["description"] == "told"
     await active.ask("POST", "sys/remount", {"from": "new", "to": "newer"})
@@ -203,7 +207,8 @@ async def test_without_an_active_node(two):
     for node in two.nodes:
         for verb, body in (("GET", None), ("POST", {"data": {}})):
             answer = await node.ask(verb, "kv-v2/data/a", body)
-            assert answer.status == 503 and "active node" in answer.errors[0]
+            assert answer.status == 503
+            assert "active node" in answer.errors[0]
         assert (await node.ask("GET", "sys/health")).status == 473
     assert await value(standby, x_vault_index=written_index) == "1"
 
@@ -224,28 +229,31 @@ async def test_change_of_leader(two):
 async def test_expiry_runs_on_the_active_node_alone(two):
     active, standby = two.nodes
     token = await active.token(ttl="10s")
-    assert active.core.namespaces._reaper is not None and standby.core.namespaces._reaper is None
+    assert active.core.namespaces._reaper is not None
+    assert standby.core.namespaces._reaper is None
     two.lead(1)
     await two.settled()
-    assert active.core.namespaces._reaper is None and standby.core.namespaces._reaper is not None
+    assert active.core.namespaces._reaper is None
+    assert standby.core.namespaces._reaper is not None
     active.clock.advance(11)
     await standby.core.namespaces.reap()
     assert not await active.keys_stored(f"namespaces/root/sys/token/id/{standby.node.tokens.hash(token)}")
 
 
 async def test_write_whose_outcome_is_unknown(two):
-    active, standby = two.nodes
+    active, _standby = two.nodes
     await written(active, "1")
     active.engine.unknown = True
     answer = await written(active, "2")
-    assert answer.status == 503 and "not known" in answer.errors[0]
+    assert answer.status == 503
+    assert "not known" in answer.errors[0]
     two.lead(1)
     await two.settled()
     assert [await value(node) for node in two.nodes] == ["2", "2"]
 
 
 async def test_what_a_deposed_node_does_not_know(two):
-    active, standby = two.nodes
+    active, _standby = two.nodes
     await written(active, "1")
     store = active.core.namespaces.store
     two.lead(1)
@@ -284,7 +292,9 @@ async def test_asked_for_the_active_node(two):
 async def test_health(two):
     active, standby = two.nodes
     answer = await standby.ask("GET", "sys/health")
-    assert answer.status == 473 and answer.json["standby"] and answer.json["performance_standby"]
+    assert answer.status == 473
+    assert answer.json["standby"]
+    assert answer.json["performance_standby"]
     assert (await standby.ask("GET", "sys/health?perfstandbyok=true")).status == 200
     assert (await standby.ask("GET", "sys/health?performancestandbycode=299")).status == 299
     assert (await active.ask("GET", "sys/health")).status == 200
@@ -295,7 +305,8 @@ async def test_without_reads():
     async with cluster(disable_standby_reads=True) as two:
         active, standby = two.nodes
         await written(active, "1")
-        assert await value(standby) == "1" and standby.engine.asked == 0
+        assert await value(standby) == "1"
+        assert standby.engine.asked == 0
         assert (await standby.ask("GET", "sys/health")).status == 429
         assert (await standby.ask("GET", "sys/health?standbyok=true")).status == 200
 
