@@ -71,10 +71,10 @@ class Leadership:
         return self._engine.leading
 
     @property
-    def active(self) -> bool:
-        """Whether this node writes."""
+    def follows(self) -> bool:
+        """Whether this node is open, and does not write."""
         namespaces = self._core.namespaces
-        return namespaces is not None and namespaces.active and self._engine.leading
+        return namespaces is not None and not (namespaces.active and self._engine.leading)
 
     @property
     def reads_here(self) -> bool:

@@ -47,8 +47,8 @@ class HealthRoutes(SystemRoutes):
         codes = {name: _code(getattr(p, name), default) for name, default in _CODES.items()}
         core = self.core
         leadership = core.leadership
-        follows = leadership is not None and not core.sealed and not leadership.active
-        reads = follows and leadership is not None and leadership.reads_here
+        follows = leadership is not None and leadership.follows
+        reads = leadership is not None and leadership.follows and leadership.reads_here
         initialized = await core.seal.initialized()
         if not initialized:
             status = codes["uninitcode"]
@@ -85,7 +85,7 @@ class HealthRoutes(SystemRoutes):
             return Response(data={"ha_enabled": False}, bare=True)
         if self.core.sealed:
             raise Sealed
-        status, itself = raft.engine.status, raft.engine.leading
+        status, itself, leadership = raft.engine.status, raft.engine.leading, self.core.leadership
         leader = None if status.leader is None else await raft.ask(status.leader, again=False)
         answer: dict[str, Any] = {"ha_enabled": True, "is_self": itself}
         if itself:
@@ -95,9 +95,7 @@ class HealthRoutes(SystemRoutes):
                 **answer,
                 "leader_address": leader.api_addr if leader else "",
                 "leader_cluster_address": leader.cluster_addr if leader else "",
-                "performance_standby": not itself
-                and self.core.leadership is not None
-                and self.core.leadership.reads_here,
+                "performance_standby": leadership is not None and leadership.follows and leadership.reads_here,
                 "performance_standby_last_remote_wal": 0,
                 "raft_committed_index": status.commit,
                 "raft_applied_index": status.applied,

@@ -9,6 +9,7 @@ from typing import Any
 
 from caveau.framework.errors import OutcomeUnknown
 from caveau.framework.storage import Batch
+from caveau.server.cluster.hello import Description
 from caveau.server.config import ListenerConfig, ServerConfig
 from caveau.server.core import Core
 from caveau.storage.inmem import InmemStore
@@ -174,6 +175,9 @@ class Link:
 
     def member(self, transport: asyncio.BaseTransport) -> Server | None:
         return self._engine.server if self.members else None
+
+    async def ask(self, server: Server, *, again: bool = True) -> Description | None:
+        return Description(server.id, server.id, f"http://{server.id}:8200", "", "")
 
     async def connect_to_leader(self, protocol: Callable[[], Any]) -> Any:
         leader = self._log.leader
