@@ -223,12 +223,14 @@ class _Process:
         return listener.url
 
     async def serve(self) -> None:
+        from . import migration
         from .core import Core
 
         ended = asyncio.Event()
         physical, seal = self.physical, self.seal
         await physical.open()
         try:
+            await migration.check(physical)
             core = Core(self.config, physical, seal, raft=self.raft)
             core.tracing = self.tracing
             core.under_way = lambda: [each for one in self.listeners for each in one.under_way(core.clock.time())]

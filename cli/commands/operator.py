@@ -71,6 +71,7 @@ OPERATOR = Group(
         Command("key-status", key_status, "Shows the encryption key in use.\n\n    $ caveau operator key-status",
                 summary="Show the encryption key in use", formats=True),
         Lazy("members", "List the nodes of the cluster", ".commands.operator_raft:MEMBERS"),
+        Lazy("migrate", "Copy a store into another", ".commands.operator_migrate:MIGRATE"),
         Lazy("raft", "Operate a cluster", ".commands.operator_raft:RAFT"),
         Lazy("rekey", "Make new unseal keys", ".commands.operator_rekey:REKEY"),
         Command("rotate", rotate,
