@@ -52,6 +52,10 @@ class Cluster:
         self.nodes: dict[str, Driver] = {}
         self.events: dict[str, Events] = {}
 
+    @classmethod
+    async def in_folder(cls, folder: Path) -> Cluster:
+        return cls(folder, await asyncio.to_thread(Authority, folder))
+
     def address(self, name: str) -> str:
         port = self.ports.setdefault(name, free_port())
         return f"127.0.0.1:{port}"
@@ -107,7 +111,7 @@ async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
 
 @asynccontextmanager
 async def cluster(folder: Path, *names: str) -> AsyncIterator[Cluster]:
-    made = Cluster(folder, await asyncio.to_thread(Authority, folder))
+    made = await Cluster.in_folder(folder)
     await made.start(*names)
     try:
         yield made
