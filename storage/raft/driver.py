@@ -315,7 +315,7 @@ class Driver:
 
     @property
     def commits(self) -> Sequence[CommitTrace]:
-        return self._replica.commits()
+        return tuple(self._replica.traces)
 
     def subscribe(self, listener: Listener) -> None:
         self._listener.others.append(listener)

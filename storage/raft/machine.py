@@ -130,14 +130,9 @@ class SqliteMachine:
 
     def _name(self, part: Path, name: Path) -> None:
         """Durably. Its last connection was closed, so there is nothing of it in another file."""
-        for path in (part, self._path):
-            if path is self._path:
-                part.rename(name)
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        _sync(part)
+        part.rename(name)
+        _sync(self._path)
 
     def _switch(self, number: int) -> None:
         """The state is that of file ``number``. Readers that are at work keep the one before for as long."""
@@ -160,6 +155,7 @@ class SqliteMachine:
         self.members = commands.members(members, index)
         self._number, self._writer, self._mover = number, writer, mover
         self.table = Table(path, connect(path))
+        _sync(self._path)  # SQLite's log is there now, and is to be after a power cut
 
     def _remove_others(self) -> None:
         current = self._file(self._number).name
@@ -237,11 +233,7 @@ class SqliteMachine:
         path = self._file(self._number)
         try:
             # What is applied is in SQLite's log or, durably, in the file.
-            descriptor = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            _sync(Path(f"{path}-wal"))
             ((_, pages, _),) = mover.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except (OSError, sqlite3.Error) as error:
             raise explain(path, error) from error
@@ -343,6 +335,14 @@ class FileSink:
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _packed(members: Configuration) -> tuple[bytes, int]:

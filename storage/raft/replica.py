@@ -44,6 +44,8 @@ TRACES = 512
 TAIL = 10_000
 """Entries that are kept for nodes that were away, when the log is compacted."""
 TAIL_BYTES = 16 << 20
+_ALONE = 16
+"""A node without others keeps so many times less."""
 
 
 @dataclass(slots=True)
@@ -59,6 +61,21 @@ class Proposal:
     write: float = 0.0
     fsync: float = -1.0  # not yet on disk
     committed: float = 0.0
+
+    def trace(self, index: int, applied: float, followers: dict[str, FollowerTrace]) -> CommitTrace:
+        """``applied``: when it was."""
+        fsync = max(self.fsync, 0.0)
+        return CommitTrace(
+            index=index,
+            size=len(self.command),
+            queue=self.appended - self.queued,
+            write=self.write,
+            fsync=fsync,
+            quorum=max(self.committed - self.appended - self.write - fsync, 0.0),
+            apply=applied - self.committed,
+            total=applied - self.queued,
+            followers=followers,
+        )
 
 
 class Replica:
@@ -96,7 +113,7 @@ class Replica:
         self.reads = Reads(self.core, self.guard, clock, lambda: machine.index)
         self.transfers = Transfers(self, deliver)
         self.handover = Handover(self)
-        self.traces: deque[tuple[int, Proposal, float, dict[str, FollowerTrace]]] = deque(maxlen=TRACES)
+        self.traces: deque[CommitTrace] = deque(maxlen=TRACES)
         self._deliver = deliver
         self._queue: deque[Proposal] = deque()
         self._pending: dict[int, Proposal] = {}
@@ -192,6 +209,7 @@ class Replica:
         """What was appended is on disk, and ``work`` done."""
         last = self.log.wal.last
         self.guard.fsynced = last.sync
+        self.timeouts.observe(self.node, last.sync)  # a slow disk is not taken for a dead leader
         for proposal in self._written:
             proposal.write, proposal.fsync = last.write, last.sync
         self._written.clear()
@@ -254,25 +272,6 @@ class Replica:
     def pending(self) -> int:
         return len(self._pending) + len(self._queue)
 
-    def commits(self) -> list[CommitTrace]:
-        traces = []
-        for index, proposal, applied, followers in self.traces:
-            flushed = proposal.appended + proposal.write + max(proposal.fsync, 0.0)
-            traces.append(
-                CommitTrace(
-                    index=index,
-                    size=len(proposal.command),
-                    queue=proposal.appended - proposal.queued,
-                    write=proposal.write,
-                    fsync=max(proposal.fsync, 0.0),
-                    quorum=max(proposal.committed - flushed, 0.0),
-                    apply=applied - proposal.committed,
-                    total=applied - proposal.queued,
-                    followers=followers,
-                )
-            )
-        return traces
-
     # Inside
 
     def _append(self, proposal: Proposal) -> bool:
@@ -313,7 +312,7 @@ class Replica:
         trips = {node: FollowerTrace(trip, guard.fsyncs[node]) for node, trip in guard.trips.items()} if mine else {}
         for at, proposal in mine:
             if self.log.term(at) == proposal.term:
-                self.traces.append((at, proposal, now, trips))
+                self.traces.append(proposal.trace(at, now, trips))
                 proposal.done(at, None)
             else:
                 proposal.done(0, OutcomeUnknown("leadership was lost meanwhile"))
@@ -391,7 +390,8 @@ class Replica:
     def _compact(self) -> None:
         """Let go of entries that the state has, durably, and that no node is likely to need."""
         log, machine = self.log, self.machine
-        big = len(log) > 2 * self._tail or log.size > 2 * TAIL_BYTES
+        tail, size = self._kept()
+        big = len(log) > 2 * tail or log.size > 2 * size
         if self._compacting or not (big or machine.due):
             return
         if machine.long:
@@ -403,11 +403,16 @@ class Replica:
         assert isinstance(durable, int)
         self._compacting = False
         log = self.log
-        kept, size = 0, 0
-        while kept < min(self._tail, len(log)) and size <= TAIL_BYTES:
+        tail, size = self._kept()
+        kept = 0
+        while kept < min(tail, len(log)) and size >= 0:
             kept += 1
-            size += len(log[-kept].command)
+            size -= len(log[-kept].command)
         keep = min(durable, log.last + 1 - kept, self.transfers.needed())
         if keep > log.first:
             log.compact(keep)
             self.work.append(lambda: log.wal.compact(keep))
+
+    def _kept(self) -> tuple[int, int]:
+        """How many entries, and bytes of them, a compaction leaves."""
+        return (self._tail, TAIL_BYTES) if self.core.members else (self._tail // _ALONE + 1, TAIL_BYTES // _ALONE)

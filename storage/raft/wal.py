@@ -73,6 +73,7 @@ class Wal:
         self._runs: list[tuple[int, int]] = []  # from this index on, entries are in this segment
         self._numbers: list[int] = []
         self._preparing = False
+        self._prepared = 0  # for the segment after this one it has been tried
         self._broken = ""
         self.last = Flush()
 
@@ -174,7 +175,10 @@ class Wal:
     def _sync(self) -> None:
         self._opened().sync()
         self._durable = self._offset
-        if not self._preparing and self._offset > self._opened().size >> 1 and _SPARE not in self._disk.names():
+        if self._prepared == self._number or self._offset <= self._opened().size >> 1:
+            return
+        self._prepared = self._number
+        if not self._preparing and _SPARE not in self._disk.names():
             self._preparing = True
             self._later(self._prepare)
 
