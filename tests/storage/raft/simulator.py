@@ -210,13 +210,13 @@ class Node:
 
 
 class World:
-    def __init__(self, seed: int, nodes: int, spare: int = 2, reorder: bool | None = None) -> None:
+    def __init__(self, seed: int, nodes: int, about: dict[str, float] | None = None, spare: int = 2) -> None:
         self.rng = random.Random(seed)
         self.now = 1000.0
-        self.reorder = self.rng.random() < 0.2 if reorder is None else reorder
+        self.reorder = self.rng.random() < 0.2
         self.slow = self.rng.choice([0.0, 0.0, 0.005, 0.05, 0.4])
         self.disk = self.rng.choice([0.02, 0.02, 0.5, 0.9])
-        self.odds = _RARE | self.rng.choice(_ABOUT)
+        self.odds = _RARE | (self.rng.choice(_ABOUT) if about is None else about)
         core._BATCH = self.rng.choice([120, 1 << 20])
         self.wrong: Counter[str] = Counter()
         self.seen: Counter[str] = Counter()
@@ -447,11 +447,11 @@ class World:
     count_at_end = 0
 
 
-def simulate(seed: int, nodes: int, steps: int = 3000) -> World:
-    """A run; raises AssertionError with what is wrong."""
+def simulate(seed: int, nodes: int, steps: int = 3000, about: dict[str, float] | None = None) -> World:
+    """A run; raises AssertionError with what is wrong. ``about``: what there is more of than in others."""
     clock, batch = pysyncobj.syncobj.monotonicTime, core._BATCH
     try:
-        world = World(seed, nodes)
+        world = World(seed, nodes, about)
         world.run(steps)
     finally:
         pysyncobj.syncobj.monotonicTime = clock
