@@ -40,6 +40,7 @@ _OF_ONE_HOP: Final = frozenset(
 """Headers that are about the connection (RFC 9110, section 7.6.1)."""
 _CONNECT_SECONDS = 3.0
 _HEAD_SECONDS = 90.0  # until an answer begins
+_LONG_SECONDS = 3600.0  # the same, for a body that is long and takes long to be taken in
 _IDLE_SECONDS = 30.0  # after which a connection is not used again; the other side keeps it longer
 _KEPT = 64
 _LONGEST_HEAD = 1 << 20
@@ -104,10 +105,10 @@ class Passing:
         text = _text(request, incoming)
         reads = incoming.op in READS
         while True:
-            connection = await self._connection()
+            connection = await (self._connection() if incoming.content is None else self._connect())
             fresh = not connection.used
             try:
-                return await self._exchange(connection, text, body=request.method != "HEAD")
+                return await self._exchange(connection, text, incoming.content, body=request.method != "HEAD")
             except (OSError, EOFError, TimeoutError, ValueError) as error:
                 if reads and not fresh:
                     continue
@@ -121,6 +122,10 @@ class Passing:
             if loop.time() - connection.since < _IDLE_SECONDS and not connection.reader.at_eof():
                 return connection
             connection.writer.transport.abort()
+        return await self._connect()
+
+    async def _connect(self) -> _Connection:
+        loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=_LONGEST_HEAD)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
@@ -129,15 +134,21 @@ class Passing:
             raise Unavailable("the cluster has no active node at the moment; try again") from error
         return _Connection(reader, asyncio.StreamWriter(transport, protocol, reader, loop), loop.time())
 
-    async def _exchange(self, connection: _Connection, text: bytes, *, body: bool) -> Response:
-        """Raises OSError, EOFError, TimeoutError and ValueError."""
+    async def _exchange(
+        self, connection: _Connection, text: bytes, sent: AsyncIterator[bytes] | None = None, *, body: bool
+    ) -> Response:
+        """``sent``: a body that may be long, and that an answer may come before. Raises OSError, EOFError,
+        TimeoutError and ValueError."""
         reader, writer = connection.reader, connection.writer
         self._busy.add(connection)
         kept = False
+        sending: asyncio.Task[None] | None = None
         try:
             writer.write(text)
             await writer.drain()
-            async with asyncio.timeout(_HEAD_SECONDS):
+            if sent is not None:
+                sending = asyncio.create_task(_send_pieces(writer, sent))
+            async with asyncio.timeout(_HEAD_SECONDS if sending is None else _LONG_SECONDS):
                 raw = await reader.readuntil(b"\r\n\r\n")
             status, headers = _head(raw)
             if headers.get("transfer-encoding") == "chunked":
@@ -145,13 +156,15 @@ class Passing:
                 return Response(status=status, stream=self._pieces(connection), headers=_passed(headers))
             length = int(headers.get("content-length", 0)) if body else 0
             content = await reader.readexactly(length) if length else b""
-            if headers.get("connection") != "close":
+            if headers.get("connection") != "close" and sending is None:
                 kept = True
                 self._keep(connection)
             return Response(status=status, body=content, headers=_passed(headers))
         except asyncio.LimitOverrunError as error:
             raise ValueError("the head of an answer is too long") from error
         finally:
+            if sending is not None:
+                sending.cancel()
             if not kept:
                 self._drop(connection)
 
@@ -227,9 +240,23 @@ def _text(request: HttpRequest, incoming: Incoming) -> bytes:
     if incoming.peer_certificate:
         lines.append(f"{_CERTIFICATE}: {base64.b64encode(incoming.peer_certificate).decode()}")
     lines.append(f"{_ID}: {incoming.id}")
-    if body:
+    if incoming.content is not None:
+        lines.append("Transfer-Encoding: chunked")
+    elif body:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + body
+
+
+async def _send_pieces(writer: asyncio.StreamWriter, pieces: AsyncIterator[bytes]) -> None:
+    """In chunks (RFC 9112, section 7.1). When they break off, so does the connection."""
+    try:
+        async for piece in pieces:
+            if piece:
+                writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+                await writer.drain()
+        writer.write(b"0\r\n\r\n")
+    except Exception:
+        writer.transport.abort()
 
 
 def _head(raw: bytes) -> tuple[int, CIMultiDict[str]]:

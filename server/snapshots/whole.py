@@ -103,9 +103,10 @@ class Whole:
                 await seal.barrier.reload()
                 gone = dict.fromkeys(await keys_below(core.physical, OF_NODES))
                 kept = {key: seal.barrier.encrypt(key, value) for key, value in nodes.items()}
-                if gone or kept:
+                active = core.leadership is None or core.leadership.leads  # it may have lost leadership meanwhile
+                if active and (gone or kept):
                     await core.physical.commit({**gone, **kept})
-                await core.serve(active=True)
+                await core.serve(active=active)
             except WrongRootKey:
                 _log.warning("what was restored has other keys: unseal with those that it had")
                 await seal.close_barrier()
