@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from pathlib import Path
 from statistics import median
 
 from hvac.exceptions import VaultError
+from machine import machine
 from servers import CAVEAU, OPENBAO, Server
 
 NAMES = (CAVEAU.name, OPENBAO.name)
@@ -229,24 +229,6 @@ def table(rows: list[Row]) -> str:
         values = f"{row.caveau:12,.2f}{row.openbao:12,.2f} {row.unit:6}{row.ratio:7.2f}x"
         lines.append(f"{row.name:44}{values}  {verdict}".rstrip())
     return "\n".join(lines)
-
-
-def machine(directory: Path) -> dict[str, str | int]:
-    """What a reader needs to compare two runs."""
-    cpus = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return {
-        "cpu": cpus[0].partition(":")[2].strip() if cpus else platform.machine(),
-        "cores": os.cpu_count() or 1,
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "openbao": output(OPENBAO.command[0], "version").split()[1],
-        "filesystem": output("stat", "-f", "-c", "%T", str(directory)),
-        "load_average_before": round(os.getloadavg()[0], 2),
-    }
-
-
-def output(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def progress(done: int, total: int) -> None:

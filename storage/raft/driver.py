@@ -20,7 +20,7 @@ from ...framework.errors import StoreError
 from ...framework.storage import Batch
 from ..table import Table
 from . import commands, membership, restoring
-from .disk import Directory
+from .disk import Directory, Disk
 from .engine import CommitTrace, Configuration, Listener, MembershipRefused, NotLeader, Server, Status
 from .guard import Diverged
 from .log import Log
@@ -79,9 +79,10 @@ class Driver:
         multiplier: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] | None = None,
+        disk: Callable[[Path], Disk] = Directory,
     ) -> None:
         """``node``: its id. ``multiplier``: of all timeouts, 1 to 10 (``performance_multiplier``); raises ValueError.
-        Without a transport it is alone."""
+        Without a transport it is alone. ``disk``: what opens the log's directory; raises StoreError and OSError."""
         self._node = node
         self._path = path
         self._transport = transport or Alone()
@@ -93,7 +94,8 @@ class Driver:
         self._inbox: deque[Callable[[], None]] = deque()
         self._wake = asyncio.Event()
         self._machine = SqliteMachine(path)
-        self._disk: Directory | None = None
+        self._open_disk = disk
+        self._disk: Disk | None = None
         self._open_replica: Replica | None = None
         self._rounds: asyncio.Task[None] | None = None
         self._closing = False
@@ -163,7 +165,7 @@ class Driver:
 
     def _claim(self) -> None:
         try:
-            self._disk = Directory(self._path)
+            self._disk = self._open_disk(self._path)
         except OSError as error:
             raise StoreError(f"{self._path}: {error.strerror}") from error
 

@@ -48,13 +48,18 @@ class Authority:
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
         )
-        contexts = []
-        for side in (ssl.PROTOCOL_TLS_CLIENT, ssl.PROTOCOL_TLS_SERVER):
-            context = ssl.SSLContext(side)
-            context.minimum_version = ssl.TLSVersion.TLSv1_3
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_REQUIRED
-            context.load_verify_locations(self._folder / "ca.pem")
-            context.load_cert_chain(self._folder / f"{node}.pem", self._folder / f"{node}.key")
-            contexts.append(context)
-        return contexts[0], contexts[1]
+        return contexts(self._folder, node)
+
+
+def contexts(folder: Path, node: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Of a client and a server with the certificate that an authority has left for ``node`` in its folder."""
+    made = []
+    for side in (ssl.PROTOCOL_TLS_CLIENT, ssl.PROTOCOL_TLS_SERVER):
+        context = ssl.SSLContext(side)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(folder / "ca.pem")
+        context.load_cert_chain(folder / f"{node}.pem", folder / f"{node}.key")
+        made.append(context)
+    return made[0], made[1]
