@@ -34,32 +34,37 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Commit(Row):
-    """``latency``: from asking to being told. The rest is what the leader measured of the log's entry that it became
-    part of, which Caveau tells and OpenBao does not; the follower is the one that made it a majority."""
+class Loaded(Row):
+    """Under which load, and the stages of a commit as the leader measured them: Caveau tells them, OpenBao does
+    not."""
 
     size: int
     concurrency: int
-    began: float
-    latency: float
-    index: int | None = None
-    entry: int | None = None  # bytes
     queue: float | None = None
     write: float | None = None
     fsync: float | None = None
     quorum: float | None = None
     apply: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit(Loaded):
+    """``latency``: from asking to being told. The rest is of the log's entry that it became part of; the follower is
+    the one that made it a majority."""
+
+    began: float
+    latency: float
+    index: int | None = None
+    entry: int | None = None  # bytes
     round_trip: float | None = None
     follower_fsync: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary(Row):
+class Summary(Loaded):
     """``network`` and ``disk``: the median's parts in the prediction. ``consensus``: what the measured median has
-    beyond it. ``rate``: commits a second. The stages are medians of what the leader measured."""
+    beyond it. ``rate``: commits a second. The stages are medians."""
 
-    size: int
-    concurrency: int
     commits: int
     rate: float
     p50: float
@@ -72,11 +77,6 @@ class Summary(Row):
     network: float
     disk: float
     consensus: float
-    queue: float | None = None
-    write: float | None = None
-    fsync: float | None = None
-    quorum: float | None = None
-    apply: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

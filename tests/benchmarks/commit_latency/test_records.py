@@ -29,8 +29,8 @@ def test_a_row_knows_its_site(tmp_path):
 def test_durations_are_milliseconds(tmp_path):
     write(tmp_path / "commits.csv", Commit, [Commit(**OF, began=0.0, latency=1 / 3)])
     head, row = (tmp_path / "commits.csv").read_text().splitlines()
-    assert head.startswith("product,nodes,delay,jitter,loss,disk_delay,size,concurrency,began,latency,index,")
-    assert row.startswith("caveau engine,5,0.5,0.1,0.01,5,4096,16,0,0.333333,,")
+    assert head.startswith("product,nodes,delay,jitter,loss,disk_delay,size,concurrency,queue,")
+    assert row.startswith("caveau engine,5,0.5,0.1,0.01,5,4096,16,,,,,,0,0.333333,")
 
 
 def test_a_file_of_something_else(tmp_path):
