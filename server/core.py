@@ -293,7 +293,10 @@ class Core:
         self.quotas.on_end = namespaces.leases.unwatch
 
     async def _close(self) -> None:
+        was_open = self.namespaces is not None
         await self.suspend()
+        if was_open:
+            _log.info("sealed")
         if self.raft is not None:
             await self.raft.sealing()
 
@@ -311,7 +314,6 @@ class Core:
                 with contextlib.suppress(Unavailable, StoreError):
                     await self.seal.barrier.store_encryptions()
             self.metrics.observe("core.pre_seal", perf_counter() - began)
-            _log.info("sealed")
 
     async def _stop_maintenance(self) -> None:
         if self._maintenance is not None:

@@ -84,6 +84,7 @@ class Whole:
             await (await asyncio.to_thread(State, unpacked.state)).close()
             async with seal.lock:
                 await self._replace(str(unpacked.state))
+            _log.warning("all that is stored is that of the snapshot of %r now", unpacked.meta.get("time"))
         if seal.sealed:
             await seal.auto_unseal()
 
