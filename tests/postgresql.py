@@ -6,7 +6,6 @@ import contextlib
 import os
 import pwd
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -73,14 +72,6 @@ class Cluster:
         """``immediate`` is a crash: it recovers when it starts again."""
         self.run("pg_ctl", "-D", "data", "-w", "-m", mode, "stop", check=False)
 
-    @property
-    def pid(self) -> int:
-        return int((self.directory / "data" / "postmaster.pid").read_text().split()[0])
-
-    def pause(self, process: int) -> contextlib.AbstractContextManager[None]:
-        """A process of the server stands still."""
-        return _stopped(process)
-
     def psql(self, sql: str, database: str = "postgres") -> str:
         """What it prints, bare."""
         address = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "caveau", "-d", database)
@@ -97,12 +88,12 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster() -> Iterator[Cluster]:
-    """A server that runs. Raises FileNotFoundError where PostgreSQL is not installed."""
+def cluster(place: str | None = None) -> Iterator[Cluster]:
+    """A server that runs; its files are in a new folder in ``place``. Raises FileNotFoundError without PostgreSQL."""
     binaries = programs()
     if binaries is None:
         raise FileNotFoundError("PostgreSQL is not installed (apt-get install postgresql)")
-    directory = Path(tempfile.mkdtemp(prefix="caveau-postgresql-"))
+    directory = Path(tempfile.mkdtemp(prefix="caveau-postgresql-", dir=place))
     try:
         one = Cluster(binaries, directory)
         one.create()
@@ -121,12 +112,3 @@ def _there(name: str) -> bool:
     except KeyError:
         return False
     return True
-
-
-@contextlib.contextmanager
-def _stopped(process: int) -> Iterator[None]:
-    os.kill(process, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(process, signal.SIGCONT)

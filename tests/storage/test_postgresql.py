@@ -3,8 +3,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import caveau
 import pytest
 from caveau.framework.errors import InvalidRequest, OutcomeUnknown, StoreError, StoreInUse, StoreUnreachable
 from caveau.framework.storage import Batch
@@ -366,3 +368,10 @@ def test_settings() -> None:
         "connection_url": "postgresql://u:p@a,b/x", "table": "t", "ha_table": "h", "ha_enabled": "true",
         "max_parallel": "128", "max_idle_connections": "2", "skip_create_table": "true",
     })  # fmt: skip
+
+
+def test_the_tables_that_the_documentation_shows_are_these() -> None:
+    text = (Path(caveau.__file__).parent / "docs" / "storage.md").read_text()
+    shown = text.split("```sql\n")[1].split("```")[0]
+    made = PostgresqlStore("postgres://db/x").statements
+    assert [line.rstrip(";") for line in shown.splitlines()] == [each.replace('"', "") for each in made]
