@@ -58,10 +58,17 @@ class Flush:
 class Wal:
     """Append, then ``flush``, then promise. Not for use from two threads at once."""
 
-    def __init__(self, disk: Disk, segment: int = SEGMENT, later: Callable[[Callable[[], None]], None] | None = None):
+    def __init__(
+        self,
+        disk: Disk,
+        segment: int = SEGMENT,
+        later: Callable[[Callable[[], None]], None] | None = None,
+        clock: Callable[[], float] = perf_counter,
+    ) -> None:
         """``later``: does something beside the commits, which is to make the next segment ready."""
         self._disk = disk
         self._segment = segment
+        self._clock = clock
         self._later = later or (lambda prepare: prepare())
         self._file: File | None = None
         self._number = 0
@@ -103,16 +110,16 @@ class Wal:
         """Put on disk what was appended; raises StoreError, and from then on always."""
         if self._broken:
             raise StoreError(self._broken)
-        began = synced = perf_counter()
+        began = synced = self._clock()
         try:
             self._write()
-            synced = perf_counter()
+            synced = self._clock()
             self._sync()
         except OSError as error:
             # A sync that failed has lost what it should have written, and the next would not say so.
             self._broken = f"the log of the cluster cannot be written: {error.strerror or error}"
             raise StoreError(self._broken) from error
-        self.last = Flush(synced - began, perf_counter() - synced)
+        self.last = Flush(synced - began, self._clock() - synced)
 
     def compact(self, keep: int) -> None:
         """Entries before ``keep`` will not be asked for again. Raises OSError."""

@@ -139,7 +139,7 @@ class Node:
         self.inbox.clear()
         self.tasks.clear()
         self.flushing = False
-        log = recover(Wal(self.disk, 4096), self.state)
+        log = recover(Wal(self.disk, 4096, clock=lambda: world.now), self.state)
         self.replica = Replica(
             self.name,
             log,
