@@ -125,7 +125,7 @@ class Replica:
         self._more = False  # to send
         self._wanting: list[Answer] = []  # on a follower: an index from the leader
         self._asked: dict[int, list[Answer]] = {}
-        self._asks = 0
+        self._asks = int(chance() * 2**52)  # no number of an earlier life, whose answers may come yet
         self._waiting: list[tuple[int, Answer]] = []  # for the index to be applied
         self._compacting = False
         self._applied = machine.index
