@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import values
+from .. import durations, values
 from ..command import Command, Group, Lazy
 from ..flags import Flag
 from ..invocation import CommandError, Invocation
@@ -78,7 +78,7 @@ def _content(text: str, flag: str) -> str:
 def join_token(run: Invocation) -> int:
     with run.failing("Error making a join token"):
         secret = run.client.write(
-            f"{_PATH}/join-token", {"ttl": run.flags.text("ttl")} if run.flags.given("ttl") else {}
+            f"{_PATH}/join-token", {"ttl": durations.text(run.flags.number("ttl"))} if run.flags.given("ttl") else {}
         )
     assert secret is not None
     return run.secret(secret)
@@ -124,8 +124,8 @@ def set_config(run: Invocation) -> int:
     flags, body = run.flags, dict[str, Any]()
     for flag in _SETTING_FLAGS:
         if flags.given(flag.name):
-            kind = {"*bool": flags.on, "uint": flags.number}.get(flag.type, flags.text)
-            body[flag.name.replace("-", "_")] = kind(flag.name)
+            value = flags.on(flag.name) if flag.type == "*bool" else flags.number(flag.name)
+            body[flag.name.replace("-", "_")] = durations.text(int(value)) if flag.type == "duration" else value
     with run.failing(""):
         run.client.write(f"{_PATH}/autopilot/configuration", body)
     return 0

@@ -14,7 +14,7 @@ READS: Final = frozenset({"read", "list", "scan", "header", "help"})
 
 _OWN: Final = (
     "config/state/sanitized", "health", "host-info", "in-flight-req", "init", "leader", "loggers", "metrics",
-    "monitor", "pprof", "seal", "seal-status", "step-down", "unseal",
+    "monitor", "pprof", "seal", "seal-status", "step-down", "storage/raft/commits", "storage/raft/join", "unseal",
 )  # fmt: skip
 """Of ``sys/``: about the node that was asked."""
 _STORED: Final = (
