@@ -13,13 +13,13 @@ Reasons = dict[str, tuple[str, str]]
 
 SERVER: Final[Reasons] = {
     "ha_storage": ("warn", "this node serves alone; nothing is stored there"),
-    "disable_standby_reads": ("debug", "this node serves alone"),
     "plugin_directory": ("debug", "plug-ins are Python packages, found by their entry points"),
     "unsafe_cross_namespace_identity": ("debug", "identities stay in their namespace"),
 }
 ALONE: Final[Reasons] = {
     "cluster_addr": ("debug", "this node serves alone"),
     "disable_clustering": ("debug", "this node serves alone"),
+    "disable_standby_reads": ("debug", "this node serves alone"),
     "enable_response_header_raft_node_id": ("debug", "this node is not part of a Raft cluster"),
 }
 """Where the store is not Raft's."""
