@@ -28,6 +28,7 @@ class Node:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
+        self.chance = 0.5
         monkeypatch.setattr(pysyncobj.syncobj, "monotonicTime", lambda: self.now)
         self.disk, self.state = FakeDisk(), State(MEMBERS)
         self.sent: list[tuple[str, dict[str, Any]]] = []
@@ -45,7 +46,7 @@ class Node:
             room=lambda node: True,
             background=lambda work, then: None,
             clock=lambda: self.now,
-            chance=lambda: 0.5,
+            chance=lambda: self.chance,
             timeouts=Timeouts(),
         )
         self.round()
@@ -279,6 +280,22 @@ def test_reads_need_no_round_while_a_majority_is_bound_and_none_is_while_leaders
     node.replica.ask_index(reads.append)
     node.answer("b", 3)
     assert reads == [2, 2]
+
+
+def test_an_answer_to_a_read_of_an_earlier_life_is_none(node: Node) -> None:
+    """The simulator found it: what the old process had asked was older than what the new one was to see."""
+    numbers = []
+    reads: list[int | None] = []
+    for chance in (0.5, 0.6):
+        node.chance = chance
+        node.start()
+        node.append(prev=1, prev_term=0, term=1)
+        node.replica.ask_index(reads.append)
+        numbers += [message["id"] for _, message in node.round() if message["type"] == "read_index"]
+    node.take("b", type="read_answer", id=numbers[0], index=1)
+    assert reads == []
+    node.take("b", type="read_answer", id=numbers[1], index=1)
+    assert reads == [1]
 
 
 def test_the_leader_counts_itself_only_when_its_disk_has_it(node: Node) -> None:
