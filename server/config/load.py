@@ -150,7 +150,11 @@ _VARIABLES = {
 }
 _STORE_VARIABLES = {
     "postgresql": {"PG_CONNECTION_URL": "connection_url"},
-    "raft": {"RAFT_NODE_ID": "node_id", "RAFT_PATH": "path"},
+    "raft": {
+        "RAFT_NODE_ID": "node_id",
+        "RAFT_PATH": "path",
+        "RAFT_RETRY_JOIN_AS_NON_VOTER": "retry_join_as_non_voter",
+    },
 }
 
 

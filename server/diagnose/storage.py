@@ -74,6 +74,9 @@ def _place(found: Check, path: Path) -> bool:
         message = f"{folder} belongs to user {owner}: the store itself is not opened."
         found.add("Check Storage Access", WARNING, message, "Run this as the user that the server runs as.")
         return False
+    if any(folder.glob("state-*.sqlite3")):
+        found.add("Check Storage Access", message="A node of a cluster is there: only the server opens its log.")
+        return False
     store = path if path.suffix else folder / "caveau.sqlite3"
     if not store.exists():
         found.add("Check Storage Access", message="There is no store yet: the server makes one.")

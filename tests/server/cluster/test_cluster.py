@@ -208,8 +208,7 @@ async def test_a_node_that_follows_has_a_way_to_the_leader(tmp_path):
         a.cluster.forwarding(Server)
         await a.seal.seal()
         await a.seal.unseal(key)
-        if not a.leads:
-            await until(lambda: b.leads)
+        if await lead(a, b) is b:
             await b.cluster.step_down()
             await until(lambda: a.leads)
         await until(lambda: b.cluster.engine.leader is not None and b.cluster.engine.leader.id == "a")

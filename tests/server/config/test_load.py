@@ -185,13 +185,14 @@ def test_the_environment_wins_and_bao_wins_over_vault(write):
             "VAULT_UI": "1",
             "BAO_RAFT_NODE_ID": "n7",
             "VAULT_RAFT_PATH": "/data",
+            "VAULT_RAFT_RETRY_JOIN_AS_NON_VOTER": "true",
             "VAULT_SEAL_TYPE": "transit",
         },
     )
     assert config.api_addr == "http://bao"
     assert config.cluster_addr == "http://cluster"
     assert (config.log_level, config.log_format, config.ui) == ("trace", "json", True)
-    assert config.storage.options == {"path": "/data", "node_id": "n7"}
+    assert config.storage.options == {"path": "/data", "node_id": "n7", "retry_join_as_non_voter": "true"}
     assert [seal.type for seal in config.seals] == ["transit"]
 
 
