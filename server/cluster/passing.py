@@ -266,7 +266,7 @@ def _head(raw: bytes) -> tuple[int, CIMultiDict[str]]:
     for line in filter(None, lines):
         name, _, value = line.partition(":")
         headers.add(name, value.strip())
-    return int(first.split(" ", 2)[1]), headers
+    return int(first.partition(" ")[2][:3]), headers
 
 
 def _passed(headers: CIMultiDict[str]) -> dict[str, str]:

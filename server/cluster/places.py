@@ -20,7 +20,8 @@ _OWN: Final = (
 _STORED: Final = (
     "audit", "auth", "config/auditing", "config/cors", "config/ui", "internal/inspect", "internal/specs",
     "internal/ui", "key-status", "leases/lookup", "mounts", "namespaces", "plugins/catalog", "policies", "policy",
-    "quotas", "raw", "rotate/config", "rotate/keyring/config", "tools", "version-history", "wrapping/lookup",
+    "quotas/config", "quotas/rate-limit", "raw", "rotate/config", "rotate/keyring/config", "tools", "version-history",
+    "wrapping/lookup",
 )  # fmt: skip
 """Of ``sys/``: reads of what is stored. What else is read there, only the active node knows."""
 _ASKED: Final = (
