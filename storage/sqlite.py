@@ -149,8 +149,9 @@ class SqliteStore:
         return 0
 
     async def _replace(self, path: str) -> None:
-        writer = self._writer
+        writer, checkpoints = self._writer, self._checkpoints
         assert writer is not None
+        assert checkpoints is not None
         try:
             await writer.execute("ATTACH ? AS other", (path,))
             try:
@@ -162,6 +163,7 @@ class SqliteStore:
                 raise
             finally:
                 await writer.execute("DETACH other")
+            await checkpoints.after_commit(0, await asyncio.to_thread(os.path.getsize, path))
         except sqlite3.Error as error:
             raise explain(self._path, error) from error
 

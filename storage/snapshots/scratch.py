@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from secrets import token_hex
+from threading import Lock
 
 from ...framework.errors import RequestTooLarge, StoreError
 
@@ -23,6 +24,7 @@ class Scratch:
         """``root``: a folder that only the process with the store uses."""
         self._root = root
         self._cleared = False
+        self._clearing = Lock()
 
     @asynccontextmanager
     async def folder(self) -> AsyncIterator[Path]:
@@ -39,9 +41,10 @@ class Scratch:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     def _make(self, folder: Path) -> None:
-        if not self._cleared:
-            shutil.rmtree(self._root, ignore_errors=True)
-            self._cleared = True
+        with self._clearing:
+            if not self._cleared:
+                shutil.rmtree(self._root, ignore_errors=True)
+                self._cleared = True
         folder.mkdir(mode=0o700, parents=True)
 
 

@@ -220,3 +220,22 @@ async def test_what_a_cluster_knows_of_its_nodes_stays(server: Server) -> None:
     await restore(server, content)
     assert await store.get(old) is None
     assert barrier.decrypt(new, await store.get(new)) == b"new"
+
+
+async def test_a_restore_is_audited(server: Server, tmp_path: Path) -> None:
+    """By the devices that were there before; afterwards those of the snapshot are."""
+    content = await save(server)
+    log = tmp_path / "audit.log"
+    await server.call("update", "sys/audit/file", {"type": "file", "options": {"file_path": str(log)}})
+    await restore(server, content)
+    entries = [orjson.loads(line) for line in (await asyncio.to_thread(log.read_bytes)).splitlines()]
+    assert [each["type"] for each in entries if each["request"]["path"] == "sys/storage/raft/snapshot"][:1] == [
+        "request"
+    ]
+    assert (await server.call("read", "sys/audit")).data == {}
+
+
+async def test_two_at_once_have_folders_of_their_own(server: Server) -> None:
+    await put(server, "app", "x")
+    contents = await asyncio.gather(*(save(server) for _ in range(5)))
+    assert all([list(await members(content)) == list(await members(contents[0])) for content in contents])
