@@ -84,6 +84,7 @@ class Leadership:
     def tell(self, store: Store) -> None:
         """A store is going to be read, of which the log tells what changes."""
         self._served = self._lost
+        self.configured(self._engine.status.configuration)  # it may have been open before anybody listened
         self._following.tell(store)
 
     # What the log tells
@@ -191,7 +192,8 @@ class Leadership:
             or not await anywhere(namespaces, incoming)
             or not await self._consistency.satisfied(headers, core.cluster["cluster_id"])
         ):
-            core.audit.passed_on(namespaces.root, incoming)
+            if core.audit.devices:
+                core.audit.passed_on(namespaces.root, incoming)
             return await self._pass_on(request, incoming)
         await self._settled()
         where = incoming.namespace, incoming.path

@@ -316,3 +316,23 @@ async def test_sealing_one_node(two):
     assert (await standby.ask("POST", "sys/seal")).status == 204
     assert (await standby.ask("GET", "kv-v2/data/a")).status == 503
     assert (await active.ask("GET", "sys/seal-status")).json["sealed"] is False
+
+
+async def test_a_node_alone_asks_nobody():
+    async with cluster(1) as one:
+        (node,) = one.nodes
+        await written(node, "1")
+        assert await value(node) == "1"
+        assert node.engine.asked == 0
+        await node.seal()
+        await node.unseal()
+        assert await value(node) == "1"
+        assert node.engine.asked == 0
+
+
+async def test_a_leader_of_several_reads_what_is_current(two):
+    active, _ = two.nodes
+    await written(active, "1")
+    before = active.engine.asked
+    assert await value(active) == "1"
+    assert active.engine.asked == before + 1
