@@ -19,6 +19,7 @@ import caveau
 import pytest
 import yaml
 from caveau.cli.main import main
+from caveau.server.cluster.settings import Settings
 from caveau.server.config import ServerConfig, check, load
 from caveau.server.process import DRAIN_SECONDS
 from caveau.tests.peers import caveau_server_sealed
@@ -101,7 +102,7 @@ def compose() -> dict[str, Any]:
 
 
 def test_the_compose_file_fits_the_image_and_the_configuration(compose, dockerfile, tmp_path):
-    (service,) = compose["services"].values()
+    service = compose["services"]["caveau"]
     mounts = {volume.split(":")[1]: volume.split(":")[0] for volume in service["volumes"]}
     assert mounts.pop(DATA) in compose["volumes"]
     ((inside, outside),) = mounts.items()
@@ -114,13 +115,28 @@ def test_the_compose_file_fits_the_image_and_the_configuration(compose, dockerfi
 
 
 def test_clear_text_stays_on_the_host(compose, tmp_path):
-    (service,) = compose["services"].values()
+    service = compose["services"]["caveau"]
     assert config((ROOT / "docker" / "caveau.hcl").read_text(), tmp_path).listeners[0].tls_disable
     assert service["ports"] == [f"127.0.0.1:{PORT}:{PORT}"]
 
 
+def test_the_composed_nodes_find_each_other_and_keep_their_data_apart(compose, tmp_path):
+    nodes = {name: service for name, service in compose["services"].items() if name != "caveau"}
+    volumes = [service["volumes"][0] for service in nodes.values()]
+    assert len(set(volumes)) == len(nodes) == 3
+    served = config((ROOT / "docker" / "cluster.hcl").read_text(), tmp_path)
+    (target,) = Settings.of(served.storage.options).retry_join
+    for name, service in nodes.items():
+        assert service["profiles"] == ["cluster"]
+        assert target.auto_join in service["networks"]["default"]["aliases"]
+        assert service["volumes"] == [f"{name}:{DATA}", "./docker/cluster.hcl:/etc/caveau/caveau.hcl:ro"]
+        assert service["environment"]["VAULT_RAFT_NODE_ID"] == name
+        assert service["ports"][0].startswith("127.0.0.1:")
+        assert service["read_only"] is True
+
+
 def test_the_composed_service_is_confined_and_may_end_in_peace(compose):
-    (service,) = compose["services"].values()
+    service = compose["services"]["caveau"]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in service["security_opt"]
