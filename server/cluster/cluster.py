@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from ... import VAULT_VERSION
-from ...framework.errors import CaveauError, Sealed
+from ...framework.errors import CaveauError, InvalidRequest, Sealed
 from ...storage.barrier import Barrier
 from ...storage.raft.engine import Configuration, NotLeader, RaftEngine, Server
 from ...storage.raft.tls import ALPN, name_of
@@ -246,7 +246,9 @@ class Cluster:
         return join_address(urlsplit(self.config.api_addr).hostname or "127.0.0.1", number)
 
     async def bootstrap(self) -> None:
-        """Make this node, if it is a member of no cluster yet, a cluster of one."""
+        """Make this node, if it is a member of no cluster yet, a cluster of one. Raises InvalidRequest."""
+        if self.joining.admitted:
+            raise InvalidRequest("this node has joined a cluster, whose state is on its way: unseal it then")
         await self.store.bootstrap(self.address)
 
     async def close(self) -> None:

@@ -61,12 +61,12 @@ class Joining:
     def __init__(self, cluster: Cluster, seal: SealCore) -> None:
         self._cluster, self._seal = cluster, seal
         self._tasks: set[asyncio.Task[None]] = set()
-        self._admitted = False  # the cluster counts this node in, and will tell it so
+        self.admitted = False  # the cluster counts this node in, and will tell it so
 
     @property
     def member(self) -> bool:
         """Whether there is nothing to join any more."""
-        return self._admitted or bool(self._cluster.engine.status.configuration.servers)
+        return self.admitted or bool(self._cluster.engine.status.configuration.servers)
 
     def begin(self, *targets: JoinTarget, non_voter: bool) -> None:
         """Try the targets in turn, until one takes this node or it is initialised."""
@@ -111,7 +111,7 @@ class Joining:
         proof.check(str(told.get("proof")), secret, "cluster", cluster.node, certificate, authority)
         await cluster.use(Credentials.of(key, certificate.encode(), authority.encode()))
         await cluster.open()
-        self._admitted = True
+        self.admitted = True
         _log.info("node %s is a member of the cluster at %s; its state is on its way", cluster.node, where.url)
 
     def then(self, opening: Opening) -> None:

@@ -8,6 +8,7 @@ import pytest
 from caveau.framework.errors import InvalidRequest
 from caveau.server.cluster.admission import NODES, Answer
 from caveau.server.cluster.settings import JoinTarget
+from caveau.server.seal import initialize
 from caveau.server.seal.unseal import WrongShares
 from caveau.storage.raft.engine import MembershipRefused, NotLeader
 
@@ -53,6 +54,8 @@ async def test_a_join_token_is_good_for_one_node_and_a_time(tmp_path):
         token = await a.cluster.admission.make_token(60)
         late = await a.cluster.admission.make_token(60)
         await b.join(a, token=token)
+        with pytest.raises(InvalidRequest, match=r"has joined a cluster|already initialized"):
+            await initialize(b.seal, secret_shares=1, secret_threshold=1)
         await until(lambda: b.cluster.engine.status.applied >= a.cluster.engine.status.commit)
         assert b.seal.sealed  # it has everything, and nobody gave it a key
         await b.seal.unseal(key)
