@@ -24,7 +24,7 @@ class Log:
         self.wal = wal
         self._entries = list(entries)
         self._term, self._vote = term, vote
-        self.promising = False  # the term or vote is not on disk: whoever flushes sets it back
+        self.promising = False  # nothing may be sent before all of this is on disk: whoever flushes sets it back
         self._applied = applied
         self.size = sum(len(entry.command) for entry in entries)  # bytes
         self._members = [committed]

@@ -289,6 +289,8 @@ class Replica:
                 proposal.done(members.index, None)
                 return False
             proposal.command = commands.configuration(Configuration(servers))
+            # A node that it removes must not have it alone: it would neither stand for election nor vote for less.
+            self.log.promising = True
         proposal.term, proposal.appended = core.term, self.now()
         self._pending[core.append(proposal.command)] = proposal
         self._written.append(proposal)

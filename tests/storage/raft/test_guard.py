@@ -320,7 +320,9 @@ def test_a_second_change_of_members_waits_for_the_first(node: Node) -> None:
     for name in "de":
         change = membership.adding(Server(name, name))
         node.replica.propose(Proposal(b"", lambda index, error: answers.append(error), change=change))
-    node.round()
+    node.half()
+    assert node.sent == []  # no other node has it before this one's disk
+    assert "append_entries" in kinds(node.round())
     assert [str(error) for error in answers] == ["the last change of the members is not finished: try again"]
     assert {server.id for server in node.replica.log.members.servers} == set("abcd")
 
