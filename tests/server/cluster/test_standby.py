@@ -6,7 +6,9 @@ import asyncio
 import base64
 
 import pytest
+from caveau.framework.errors import NotActive
 from caveau.server.replication_state import Index
+from caveau.server.token_trees import ENDING
 from caveau.tests.server.cluster.fake import cluster
 
 
@@ -252,13 +254,19 @@ async def test_write_whose_outcome_is_unknown(two):
     assert [await value(node) for node in two.nodes] == ["2", "2"]
 
 
-async def test_what_a_deposed_node_does_not_know(two):
-    active, _standby = two.nodes
+async def test_who_led_before_writes_nothing_with_what_it_remembers(two):
+    active, _ = two.nodes
     await written(active, "1")
     store = active.core.namespaces.store
     two.lead(1)
-    txn_refused = await written(active, "2")  # waits until it follows, and is passed on
-    assert txn_refused.status == 200
+    two.lead(0)  # again, and others may have written between
+
+    async def write(txn):
+        txn.put("core/any", b"")
+
+    with pytest.raises(NotActive):
+        await store.run(write)
+    assert (await written(active, "2")).status == 200
     assert store is not active.core.namespaces.store
 
 
@@ -336,3 +344,17 @@ async def test_a_leader_of_several_reads_what_is_current(two):
     before = active.engine.asked
     assert await value(active) == "1"
     assert active.engine.asked == before + 1
+
+
+async def test_what_descends_from_tokens_that_end_is_refused_on_standbys_too(two):
+    active, standby = two.nodes
+    parent = await active.token()
+    child = await active.token(by=parent)
+    assert (await standby.ask("GET", "auth/token/lookup-self", token=child)).status == 200
+
+    async def begin(txn):
+        txn.put(ENDING + active.node.tokens.hash(parent), b"")
+
+    await active.node.store.run(begin)
+    assert (await standby.ask("GET", "auth/token/lookup-self", token=child)).status == 403
+    assert (await standby.ask("GET", "auth/token/lookup-self", token=parent)).status == 200
