@@ -1,7 +1,7 @@
 """Measures, and writes the page docs/commit-latency.md with its figures.
 
-python -m caveau.benchmarks.commit_latency            # about twenty minutes
-python -m caveau.benchmarks.commit_latency --quick    # less than two, for CI
+python -m caveau.benchmarks.commit_latency            # about half an hour
+python -m caveau.benchmarks.commit_latency --quick    # about three, for CI
 """
 
 from __future__ import annotations

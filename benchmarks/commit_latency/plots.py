@@ -14,7 +14,7 @@ from .records import Failover, Summary
 from .report import grouped, products, sequential, steps, throughput
 from .run import STAGES
 
-_COLOURS = {"caveau engine": "#3b6ea5", "openbao": "#c9772b"}
+_COLOURS = {"caveau engine": "#8fb3d9", "caveau": "#2d5f9a", "openbao": "#c9772b"}
 mpl.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid.axis": "x"})
 
 
@@ -63,7 +63,7 @@ def _stages(axes: Axes, summaries: Sequence[Summary]) -> None:
     )
     _names(axes, [str(row.site) for row in rows])
     axes.set_xlabel("ms, medians")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _throughput(axes: Axes, summaries: Sequence[Summary]) -> None:

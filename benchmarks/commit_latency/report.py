@@ -25,9 +25,10 @@ python -m caveau.benchmarks.commit_latency{options}
 {machine}
 
 *caveau engine* is the replicated store without a server around it, in processes of their own: the latency is from
-proposing a batch to its being durable on a majority and applied. *openbao* is whole OpenBao servers, written to through
-HTTP, so that its figures contain what a request costs besides. `benchmarks/commit_latency/README.md` says how all this
-is measured, and what it cannot show. All figures are milliseconds, unless they say otherwise.
+proposing a batch to its being durable on a majority and applied. *caveau* and *openbao* are whole servers, written to
+through HTTP, so that their figures contain what a request costs besides. How all this is measured, and what it cannot
+show, says [the laboratory](../benchmarks/commit_latency/README.md). All figures are milliseconds, unless they say
+otherwise.
 
 ## The formula and the measurement
 
@@ -35,7 +36,7 @@ The network's part and the disk's are measured first, apart from any consensus: 
 many bytes, and writes with their sync by all nodes at once. What a majority waits for is then drawn from these
 distributions. Caveau's leader writes its own log while the followers write theirs, so that the slower of the two
 counts; OpenBao's leader sends what its own disk already has, so that both count. The last column is what the median has
-beyond the prediction: the consensus, and for OpenBao the request around it. One writer at a time, {size} bytes:
+beyond the prediction: the consensus, and for servers the request around it. One writer at a time, {size} bytes:
 
 {formula}
 

@@ -17,7 +17,7 @@ from .engines import EngineCluster
 from .links import Network, network
 from .prediction import Order, Parts, predict, quantile
 from .records import Commit, Failover, Summary, whose
-from .servers import openbao
+from .servers import caveau, openbao
 from .shape import Load, Plan, Site
 
 STAGES = ("queue", "write", "fsync", "quorum", "apply")
@@ -73,8 +73,9 @@ class Laboratory:
         return self.results
 
     def _makers(self, site: Site) -> list[Make]:
-        """The engine first: it measures the parts. Nothing makes OpenBao's disk slower."""
-        return [EngineCluster, *([openbao] if self._rivals and not site.disk_delay else [])]
+        """The engine first: it measures the parts. Nothing makes the disk of servers slower."""
+        servers = [caveau, openbao] if self._rivals else [caveau]
+        return [EngineCluster, *([] if site.disk_delay else servers)]
 
     async def _attempt(self, site: Site, make: Make, work: Callable[[Cluster], Awaitable[None]]) -> None:
         self._step += 1
@@ -109,8 +110,10 @@ class Laboratory:
                 parts[size] = await cluster.parts(size, half)
                 commits, rate = await self._load(cluster, load)
                 parts[size] += await cluster.parts(size, half)
-            else:
+            elif size in parts:
                 commits, rate = await self._load(cluster, load)
+            else:
+                raise RuntimeError("nobody has measured the parts of its commits")
             row = summarise(cluster.product, site, load, commits, rate, parts[load.size], cluster.order)
             self.results.commits += commits
             self.results.summaries.append(row)

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from ..servers import OPENBAO, Product
+from ..servers import CAVEAU, OPENBAO, Product
 from .engines import first
 from .links import Network
 from .prediction import Order
@@ -180,6 +180,10 @@ class ServerCluster:
 
 def _joined(address: tuple[str, int]) -> str:
     return f"{address[0]}:{address[1]}"
+
+
+def caveau(site: Site, network: Network, folder: Path) -> ServerCluster:
+    return ServerCluster(site, network, folder, CAVEAU, Order.TOGETHER)
 
 
 def openbao(site: Site, network: Network, folder: Path) -> ServerCluster:
