@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -43,14 +44,16 @@ def bao_binary() -> str:
 
 
 def free_port() -> int:
-    """A port that is free together with the next one, which a server takes for its cluster."""
+    """A port that is free together with the next one, which a server takes for its cluster.
+
+    Not one that the system gives: it may give it to a client before the server listens.
+    """
     while True:
-        with socket.socket() as api, socket.socket() as cluster:
-            api.bind(("127.0.0.1", 0))
-            port: int = api.getsockname()[1]
-            with contextlib.suppress(OSError, OverflowError):
-                cluster.bind(("127.0.0.1", port + 1))
-                return port
+        port = random.randrange(11_000, 32_000, 2)
+        with socket.socket() as api, socket.socket() as cluster, contextlib.suppress(OSError):
+            api.bind(("127.0.0.1", port))
+            cluster.bind(("127.0.0.1", port + 1))
+            return port
 
 
 def clean_environment(home: Path) -> dict[str, str]:

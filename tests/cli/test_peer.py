@@ -521,7 +521,7 @@ def normal(text: str) -> str:
         (r"\b\d+h59m59s|\b(59|29)m5\ds|\b1h\b|\b30m\b", "NEARLY"),
         (r'("ttl": )\d+', r"\1TTL"),
         (r"\b[sb]\.[A-Za-z0-9_-]{24,}", "TOKEN"),
-        (r"(accessor\S*\W+)[A-Za-z0-9]{24}\b", r"\1ACCESSOR"),
+        (r"(accessor\S*\W+)(?:[A-Za-z0-9]{24}|[0-9a-f]{32})\b", r"\1ACCESSOR"),
         (r'(id\W+|unlock_key": ")[A-Za-z0-9]{6,24}\b', r"\1ID"),
         (r"Requested namespace", "requested namespace"),  # bao's server says it either way
         (r"OpenBao", "Caveau"), (r"\bbao (?=print|unwrap|login)", "caveau "), (r"BAO_", "VAULT_"),

@@ -36,13 +36,23 @@ _NOISE = (
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)"), "<time>"),
     (re.compile(r"\b([a-z][a-z0-9-]*(?:_[a-z]+)?)_[0-9a-f]{8}\b"), r"\1_<hex>"),
     (re.compile(r"\bvault-cluster-[0-9a-f]{8}\b"), "<cluster>"),
-    (re.compile(r"\bh(?:[0-9a-f]{64}|[0-9a-f]{32})(?:\.[A-Za-z0-9]{6})?\b"), "<token lease>"),
+    (re.compile(r"\bh(?:[0-9a-f]{64}|[0-9a-f]{44})(?:\.[A-Za-z0-9]{6})?\b"), "<token lease>"),
     (re.compile(r"\b[0-9a-f]{64,}\b"), "<hex>"),
     (re.compile(r"\b127\.0\.0\.1:\d+"), "<address>"),
     (re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{43}="), "<base64>"),
+    (  # depends on whether a second has begun since the token was made
+        re.compile(
+            r"WARNING! The following warnings were returned from \w+:\s+\* TTL of \"\w+\" exceeded the effective "
+            r"max_ttl of \"\d+h59m\d+s\"; TTL value is capped accordingly\s*"
+        ),
+        "",
+    ),
     (re.compile(r'(effective max_ttl of )"\d+h59m\d+s"'), r"\1<what is left of it>"),
     (re.compile(r"(?<![\d.])\d{1,2}\.\d{1,2}\.\d{1,2}(?:\+[\w.]+)?\b(?!\.)"), "<version>"),
-    (re.compile(r"(?<![\w/+.-])(?=\w*[A-Z])[A-Za-z0-9]{24}(?:\.[A-Za-z0-9]{6})?(?![\w/+=-])"), "<accessor>"),
+    (
+        re.compile(r"(?<![\w/+.-])(?:(?=\w*[A-Z])[A-Za-z0-9]{24}|[0-9a-f]{32})(?:\.[A-Za-z0-9]{6})?(?![\w/+=-])"),
+        "<accessor>",
+    ),
     (re.compile(r"\b(id +)[A-Za-z0-9]{6}(?=\s+locked)"), r"\1<namespace>"),
 )
 # Random at these places, and in no form that a pattern would find.

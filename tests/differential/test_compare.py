@@ -65,6 +65,7 @@ def test_depth_and_shape_limit_what_is_looked_at() -> None:
         ("hvb." + "A" * 60, "<batch token>"),
         ("piWdccS6AxUX7WhaGfTgvwDt", "<accessor>"),
         ("koMUnIydYRFawNcmzuIhrTMU", "<accessor>"),
+        ("686409dc1978e8d78b0843544a5ddfac", "<accessor>"),
         ("kv_1a2b3c4d auth_token_1a2b3c4d", "kv_<hex> auth_token_<hex>"),
         ('nonce is "8b35e884-0697-fb36-ec82-f1b11fcda3b1"', 'nonce is "<uuid>"'),
         ("2026-11-24T08:14:36.133935613Z", "<time>"),
