@@ -21,7 +21,8 @@ from ..framework import Intent, Request, View
 from ..framework.clock import rfc3339
 from ..framework.errors import CaveauError, InvalidRequest, Sealed, StoreError
 from ..framework.storage import ReadView
-from ..storage.store import PrefixView, Transaction
+from ..storage.prefix import PrefixView
+from ..storage.store import Transaction
 from .expiry import Due
 from .lease import ERROR_LENGTH, EXTERNAL_SECONDS, reason, retry_delay
 from .mounts import Mount, MountEntry

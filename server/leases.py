@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from ..framework import Lease, Request
 from ..framework.errors import CaveauError, InvalidRequest
 from ..framework.storage import ReadView, View
+from ..storage.prefix import PrefixView
 from ..storage.store import ATTEMPTS as RERUNS
-from ..storage.store import PrefixView, Transaction
+from ..storage.store import Transaction
 from .layout import prefix_of
 from .lease import LeaseEntry, described, lifetime
 from .lease_index import escape

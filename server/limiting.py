@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..framework import Request
 from ..framework.errors import CaveauError, MultipleErrors, RateLimited
-from ..storage.store import PrefixView
+from ..storage.prefix import PrefixView
 
 if TYPE_CHECKING:
     from .mounts import Mount

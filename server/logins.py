@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..framework import Auth, Params, Request, Response
 from ..framework.errors import InvalidCredentials, InvalidRequest, MultipleErrors
-from ..storage.store import PrefixView
+from ..storage.prefix import PrefixView
 from .limiting import admit_lease
 from .policies import RESERVED, normalise
 from .request import CoreRequest

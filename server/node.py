@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..framework import Context, Engine, Intent, Lease, View
+from ..framework import Context, Engine, View
 from ..framework.clock import Clock
 from ..framework.errors import CaveauError, InvalidRequest, PermissionDenied
 from ..framework.storage import ReadView
-from ..storage.store import PrefixView, Transaction
+from ..storage.prefix import PrefixView
+from ..storage.store import Transaction
 from . import plugins
 from .expiry import Expiry
 from .identity import IdentityStore, oidc
 from .intents import Intents
 from .layout import ROOT, Namespace, cubbyholes
 from .leases import Leases
+from .mount_system import MountSystem
 from .mounts import SINGLETONS, Mount, MountConfig, MountEntry, Router
 from .passwords import PasswordPolicies
 from .policies import POLICY_KIND, PolicyStore
@@ -43,47 +44,6 @@ _COUNT_AFTER = 1.0  # seconds: there is enough to do when a namespace has just b
 
 ALIASES = {"generic": ("kv", {}), "kv-v1": ("kv", {"version": "1"}), "kv-v2": ("kv", {"version": "2"})}
 """Mount types that are another type with options."""
-
-
-@dataclass(frozen=True, slots=True)
-class MountSystem:
-    """What one mount's engine may ask of the server."""
-
-    node: Node
-    point: str
-    prefix: str  # of storage keys
-
-    def default_ttl(self) -> int:
-        return self.node.ttls(self.point)[0]
-
-    def max_ttl(self) -> int:
-        return self.node.ttls(self.point)[1]
-
-    def lease_ttl(self, lease: Lease, increment: int = 0) -> int:
-        return self.node.leases.lifetime(self.point, lease, increment).ttl
-
-    async def generate_password(self, policy: str) -> str:
-        return await self.node.passwords.generate(self.node.store, policy)
-
-    async def transact(self, work: Callable[[View], Awaitable[T]], *, settles: Intent | None = None) -> T:
-        async def whole(txn: Transaction) -> T:
-            result = await work(PrefixView(txn, self.prefix))
-            if settles is not None:
-                self.node.intents.settle(txn, settles)
-            return result
-
-        return await self.node.store.run(whole)
-
-    @contextlib.asynccontextmanager
-    async def intend(self, kind: str, details: Mapping[str, Any]) -> AsyncIterator[Intent]:
-        mount = self.node.router.get(self.point)
-        if mount is None:
-            raise InvalidRequest(f"the mount at {self.point} is out of service")
-        ids: list[str] = []
-        try:
-            yield await self.node.intents.note(mount, mount.point, kind, details, ids)
-        finally:
-            self.node.intents.release(ids, failed=True)
 
 
 class Node:

@@ -30,7 +30,8 @@ from ..framework.metrics import Timing
 from ..framework.pathhelp import mount_help, path_help
 from ..framework.routes import Route
 from ..framework.wire import INT
-from ..storage.store import ATTEMPTS, PrefixView, Transaction
+from ..storage.prefix import PrefixView
+from ..storage.store import ATTEMPTS, Transaction
 from . import control_group
 from .control_group import NeedsApproval
 from .layout import visits

@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from time import perf_counter
-from typing import Any, Protocol, TypeVar, TypeVarTuple
+from typing import Protocol, TypeVar, TypeVarTuple
 
 from ..framework.errors import (
     CaveauError,
@@ -34,14 +34,14 @@ from ..framework.errors import (
     Unavailable,
 )
 from ..framework.metrics import Metrics
-from ..framework.storage import Batch, Physical, ReadsAhead, View
+from ..framework.storage import Batch, Physical, ReadsAhead
 from .cache import MISSING, Cache, Cell
 from .flight import Flight, Load, Pending, Scan
 from .history import History
 from .listing import child
 from .transaction import Names, Transaction, check
 
-__all__ = ["ATTEMPTS", "Cipher", "PrefixView", "Store", "Transaction"]
+__all__ = ["ATTEMPTS", "Cipher", "Store", "Transaction"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -466,29 +466,6 @@ class Store:
     def _record(self, keys: Collection[str], members: Collection[str]) -> None:
         if self._active:  # else nobody will ask
             self._history.record(self._sequence, keys, members)
-
-
-class PrefixView:
-    """Part of a view as a whole one: what an engine sees of the store under its mount."""
-
-    __slots__ = ("_prefix", "_view")
-
-    def __init__(self, view: View, prefix: str) -> None:
-        """``prefix``: empty, or ending in ``/``."""
-        self._view = view
-        self._prefix = prefix
-
-    def get(self, key: str) -> Coroutine[Any, Any, bytes | None]:
-        return self._view.get(self._prefix + key)
-
-    def list(self, prefix: str = "", after: str = "", limit: int = 0) -> Coroutine[Any, Any, Names]:
-        return self._view.list(self._prefix + prefix, after, limit)
-
-    def put(self, key: str, value: bytes, *, new: bool = False) -> None:
-        self._view.put(self._prefix + key, value, new=new)
-
-    def delete(self, key: str) -> None:
-        self._view.delete(self._prefix + key)
 
 
 def _failure(error: BaseException) -> CaveauError:

@@ -20,10 +20,11 @@ from ...framework import Context, Engine, Request, Response
 from ...framework.clock import SystemClock
 from ...framework.errors import InvalidRequest, NotFound
 from ...storage.barrier import Barrier
+from ...storage.prefix import PrefixView
 from ...storage.seals import Seal
 from ...storage.seals.shamir import ShamirSeal
 from ...storage.snapshots import State, unpack
-from ...storage.store import PrefixView, Store
+from ...storage.store import Store
 from .. import plugins
 from ..layout import NAMESPACES, ROOT, Namespace
 from ..mounts import MountEntry

@@ -12,7 +12,8 @@ from caveau.framework.engine import Context, Engine
 from caveau.framework.jsontext import dumps, loads
 from caveau.framework.messages import Request, Response
 from caveau.storage.inmem import InmemStore
-from caveau.storage.store import PrefixView, Store
+from caveau.storage.prefix import PrefixView
+from caveau.storage.store import Store
 
 
 class PlainText:

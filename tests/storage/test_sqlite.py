@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from caveau.framework.errors import InvalidRequest, StoreError
 from caveau.storage.sqlite import SqliteStore
 
 from .conformance import Conformance
+from .full_disk import file_size_limit
 
 
 @asynccontextmanager
@@ -43,17 +43,6 @@ class TestConformance(Conformance):
     @pytest.fixture
     def store(self, store: SqliteStore) -> SqliteStore:
         return store
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """No file of this process may grow beyond ``size`` bytes: what a full disk does, near enough."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 async def test_survives_reopening(tmp_path: Path) -> None:

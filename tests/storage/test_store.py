@@ -10,7 +10,8 @@ from caveau.framework.errors import Conflict, InvalidRequest, ReadOnlyStorage, S
 from caveau.framework.storage import Batch
 from caveau.storage.cache import MISSING
 from caveau.storage.inmem import InmemStore
-from caveau.storage.store import PrefixView, Store, Transaction
+from caveau.storage.prefix import PrefixView
+from caveau.storage.store import Store, Transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
-from ....storage.store import PrefixView, Transaction
+from ....storage.prefix import PrefixView
+from ....storage.store import Transaction
 from ...expiry import End
 from .authorize import CODE_KIND
 from .keys import ROTATION

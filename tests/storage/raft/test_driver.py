@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import resource
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from caveau.framework.errors import OutcomeUnknown, StoreError
 from caveau.storage.raft.driver import Driver
 from caveau.storage.raft.engine import NotLeader, RaftEngine
 
+from ..full_disk import file_size_limit
 from .cluster import Events, cluster, until
 
 
@@ -26,17 +26,6 @@ async def opened(path: Path, new: bool = True) -> AsyncIterator[Driver]:
         yield node
     finally:
         await node.close()
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """No file of this process may grow beyond ``size`` bytes: what a full disk does, near enough."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 async def test_a_full_disk_is_named_and_stops_the_node_which_then_starts_again(tmp_path: Path) -> None:
